@@ -1,0 +1,88 @@
+"""Agents without a language model: known behaviour that tests the instruments."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent, Member, Rows
+
+SAME = 1e-9  # utilities closer than this, in points, are equal up to rounding
+
+
+def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of one option per row by inverse distribution; weights (options, R), draws (R,)."""
+    reached = np.cumsum(weights, axis=0)
+    return (reached <= draws * reached[-1]).sum(axis=0)
+
+
+class _Scripted(Agent):
+    def method(self, member: Member) -> str:
+        return "utility" if self.assigns(member) else "none"
+
+
+class Linear(_Scripted):
+    """Follows utility u = cos t * own + sin t * mean(others), t the member's target angle.
+
+    Args:
+        temperature: of the softmax over utilities, in payoff points; 0 takes the best option,
+            and one of them by lot where several are equally good.
+    """
+
+    def __init__(self, temperature: float):
+        if not temperature >= 0:
+            raise ValueError(f"temperature must be 0 or more, got {temperature}")
+        self.temperature = float(temperature)
+
+    def check(self, member: Member) -> None:
+        if member.target is None:
+            raise ValueError(f"a linear agent needs a target angle, {member.name!r} has none")
+
+    def act(self, rows: Rows) -> NDArray[np.int64]:
+        angles = np.radians(rows.target)
+        payoffs, mask = rows.seen["payoffs"], rows.seen["action_mask"]
+        # Options lead, so that sums over them run along whole rows of memory.
+        utility = np.multiply(payoffs[:, :, 0].T, np.cos(angles), order="C")
+        utility += payoffs[:, :, 1].T * np.sin(angles)
+        if not mask.all():
+            utility[mask.T == 0] = -np.inf
+        utility -= utility.max(axis=0)
+        if self.temperature == 0:
+            weights = (utility >= -SAME).astype(np.float64)
+        else:
+            utility /= self.temperature
+            weights = np.exp(utility, out=utility)
+        return _pick(weights, rows.draw(1)[:, 0])
+
+
+class Uniform(_Scripted):
+    """Takes any offered option with equal chance: the chance level of everything."""
+
+    def assigns(self, member: Member) -> bool:
+        return False
+
+    def act(self, rows: Rows) -> NDArray[np.int64]:
+        return _pick(rows.seen["action_mask"].T.astype(np.float64), rows.draw(1)[:, 0])
+
+
+class Always(_Scripted):
+    """Takes the option at one position shown, whatever it is worth: pure position bias.
+
+    Args:
+        position: 0-based; -1 is the last option offered.
+    """
+
+    def __init__(self, position: int):
+        if position < -1:
+            raise ValueError(f"position must be -1 (last) or more, got {position}")
+        self.position = position
+
+    def assigns(self, member: Member) -> bool:
+        return False
+
+    def act(self, rows: Rows) -> NDArray[np.int64]:
+        offered = rows.seen["action_mask"].sum(axis=1)
+        position = offered - 1 if self.position == -1 else np.full(len(offered), self.position)
+        if (position >= offered).any():
+            raise ValueError(
+                f"position {self.position} is not among the {int(offered.min())} options shown"
+            )
+        return rows.seen["option_order"][np.arange(len(offered)), position].astype(np.int64)

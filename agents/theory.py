@@ -1,0 +1,65 @@
+"""A value theory: named orientations, what they mean and the angle that each aims at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from agents.base import Member
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A social value orientation.
+
+    Attributes:
+        angle: degrees, within -180..180; an agent of angle t has utility
+            cos t * own + sin t * mean(others).
+        definition: a sentence about a person of this orientation, third person, without
+            numbers of the instrument.
+    """
+
+    angle: float
+    definition: str
+
+
+class Theory:
+    """Orientations by name; any angle is an orientation too, without words.
+
+    Args:
+        name: of the theory.
+        orientations: name -> {angle, definition}.
+    """
+
+    def __init__(self, name: str, orientations: Mapping[str, Mapping[str, object]]):
+        self.name = name
+        self.orientations: dict[str, Orientation] = {}
+        for value, given in orientations.items():
+            if value == CONTROL:
+                raise ValueError(f"{CONTROL!r} means no orientation and cannot name one")
+            if set(given) != {"angle", "definition"}:
+                raise ValueError(
+                    f"orientation {value!r} needs angle and definition, got {sorted(given)}"
+                )
+            angle = check_angle(f"angle of orientation {value!r}", given["angle"])
+            self.orientations[value] = Orientation(angle, str(given["definition"]))
+
+    def member(self, value: str, number: str) -> Member:
+        """Member `number` with the orientation named `value`; "control" for none."""
+        if value == CONTROL:
+            return Member(f"{CONTROL}-{number}")
+        if value not in self.orientations:
+            close = get_close_matches(value, self.orientations, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            known = ", ".join([*self.orientations, CONTROL])
+            raise ValueError(f"orientation must be one of {known}, got {value!r}{hint}")
+        orientation = self.orientations[value]
+        return Member(f"{value}-{number}", value, orientation.angle, orientation.definition)
+
+
+def check_angle(name: str, got: object) -> float:
+    """The angle as a float; raises ValueError outside -180..180 degrees."""
+    if isinstance(got, bool) or not isinstance(got, int | float) or not -180 <= got <= 180:
+        raise ValueError(f"{name} must lie in -180..180 degrees, got {got!r}")
+    return float(got)

@@ -1,0 +1,241 @@
+"""Choices between allocations of points to oneself and one other person, item after item."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.base import Game, Ints, Keys, Observation, Outcome, Words
+from envs.draws import key, permutation, uniform
+
+ORDERS = ("canonical", "reversed", "shuffled")
+LABELS = tuple("ABCDEFGHI")
+
+TEXT = """Here are {n} ways to share {unit} between you and {other}.
+{options}
+Which one do you choose?"""
+PREVIEW = (
+    "You will be asked {n} questions. Each offers several ways to share {unit} between you and "
+    "{other}."
+)
+OPTION = "{self} {unit} for you, {other} {unit} for the other person"
+
+
+class Item(NamedTuple):
+    """One choice, and where it belongs."""
+
+    id: str
+    instrument: str
+    form: int  # the set of items that one episode meets
+    block: int  # orders are reversed or shuffled within blocks
+    options: NDArray[np.int64]  # (n_options, 2), points for oneself and for the other
+    centre: tuple[float, float] | None  # the point about which angles are measured
+    radius: float | None  # points from the centre to a pole
+    poles: tuple[str, str] | None  # orientations that the first and last option stand for
+
+
+def _check(name: str, got: str) -> str:
+    if got not in ORDERS:
+        raise ValueError(f"{name} must be one of {', '.join(ORDERS)}, got {got!r}")
+    return got
+
+
+class Allocation(Game):
+    """One seat divides points, one item after the other; nobody answers back.
+
+    Reward: points kept. Observation: `Game.observe`, of the current item; after the end, of
+    the last. Action: canonical option. End: after the last item of the episode's form, which
+    is drawn where there are several.
+
+    Args:
+        name: of the game.
+        items: every form must have the same number of items.
+        item_order: canonical, reversed, or shuffled anew in each episode, within blocks.
+        option_order: the same for the options of an item, each item on its own.
+        unit: of the payoffs, in words.
+        other: the other person, in words, as met in "between you and ...".
+    """
+
+    possible_agents = ("agent_0",)
+
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[Item],
+        item_order: str,
+        option_order: str,
+        unit: str,
+        other: str,
+    ):
+        self.item_order = _check("item_order", item_order)
+        self.option_order = _check("option_order", option_order)
+        self.name, self.unit, self.other = name, unit, other
+        self.wording = unit
+        self._items = list(items)
+        self.item_ids = [item.id for item in items]
+        self.item_instruments = [item.instrument for item in items]
+        self.n_options = max(len(item.options) for item in items)
+        self._tabulate()
+        self._worded: dict[tuple[int, bytes], Words] = {}
+        self._phrases = [
+            [OPTION.format(self=a, other=b, unit=unit) for a, b in item.options.tolist()]
+            for item in items
+        ]
+        steps = self._sequences.shape[1]
+        self.preview = PREVIEW.format(n=steps, unit=unit, other=other)
+        self.reserve(1)
+
+    def _tabulate(self) -> None:
+        """Items as arrays, so that a step is a gather."""
+        n, width = len(self._items), self.n_options
+        self._payoffs = np.zeros((n, width, 2))
+        self._mask = np.zeros((n, width), np.int8)
+        self._widths = np.array([len(item.options) for item in self._items])
+        self._orders = np.tile(np.arange(width, dtype=np.int16), (n, 1))
+        for i, item in enumerate(self._items):
+            self._payoffs[i, : len(item.options)] = item.options
+            self._mask[i, : len(item.options)] = 1
+            if self.option_order == "reversed":
+                self._orders[i, : len(item.options)] = np.arange(len(item.options))[::-1]
+        forms = sorted({item.form for item in self._items})
+        sequences = [self._sequence(form) for form in forms]
+        if len({len(sequence) for sequence in sequences}) != 1:
+            raise ValueError(f"forms of {self.name} must have equally many items")
+        self._sequences = np.array(sequences)  # (forms, steps), index of the item
+        self._blocks = np.array([[self._items[i].block for i in s] for s in sequences])
+
+    def _sequence(self, form: int) -> list[int]:
+        mine = [i for i, item in enumerate(self._items) if item.form == form]
+        if self.item_order != "reversed":
+            return mine
+        blocks = sorted({self._items[i].block for i in mine})
+        return [i for b in blocks for i in reversed(mine) if self._items[i].block == b]
+
+    def reserve(self, n: int) -> None:
+        steps = self._sequences.shape[1]
+        self._at = np.full(n, steps)
+        self._item = np.zeros(n, np.int64)  # current one; after the end, the last
+        self._meets = np.zeros((n, steps), np.int64)
+        if self.option_order == "shuffled":
+            self._shown = np.zeros((n, steps, self.n_options), np.int16)
+
+    def reset(self, slots: Ints, keys: Keys) -> None:
+        forms, steps = self._sequences.shape
+        form = np.zeros(len(slots), np.int64)
+        if forms > 1:
+            form = (uniform(key(keys, "form"))[:, 0] * forms).astype(np.int64)
+        meets = self._sequences[form]
+        if self.item_order == "shuffled":
+            # Sorting draws plus the block number shuffles within blocks only.
+            ranks = uniform(key(keys, "items"), steps) + self._blocks[form]
+            meets = np.take_along_axis(meets, ranks.argsort(axis=1), axis=1)
+        if self.option_order == "shuffled":
+            stream = key(key(keys, "options")[:, None], np.arange(steps))
+            padded = not self._mask.all()
+            offered = self._mask[meets].astype(bool) if padded else None
+            self._shown[slots] = permutation(stream, self.n_options, offered)
+        self._meets[slots] = meets
+        self._item[slots] = meets[:, 0]
+        self._at[slots] = 0
+
+    def pending(self, slots: Ints) -> tuple[Ints, Ints]:
+        slots = slots[~self.over(slots)]
+        return slots, np.zeros(len(slots), np.int64)
+
+    def observe(self, slots: Ints, seats: Ints) -> Observation:
+        item = self._item[slots]
+        if self.option_order == "shuffled":
+            at = np.minimum(self._at[slots], self._sequences.shape[1] - 1)
+            order = self._shown[slots, at]
+        else:
+            order = self._orders[item]
+        return {
+            "item": item,
+            "payoffs": self._payoffs[item],
+            "action_mask": self._mask[item],
+            "option_order": order,
+        }
+
+    def step(self, slots: Ints, actions: Ints) -> Outcome:
+        at, item, chosen = self._at[slots], self._item[slots], actions[:, 0]
+        last = self._sequences.shape[1] - 1
+        if (at > last).any():
+            raise ValueError(f"an episode of {self.name} is over and cannot be stepped")
+        if not ((chosen >= 0) & (chosen < self._widths[item])).all():
+            self._refuse(item, chosen)
+        paid = self._payoffs[item, chosen]
+        self._at[slots] = at = at + 1
+        self._item[slots] = self._meets[slots, np.minimum(at, last)]
+        own, other = paid[:, :1], paid[:, 1:]
+        return Outcome(own, own, other)
+
+    def _refuse(self, item: Ints, chosen: Ints) -> None:
+        for i, action in zip(item.tolist(), chosen.tolist(), strict=True):
+            n = len(self._items[i].options)
+            if not 0 <= action < n:
+                raise ValueError(
+                    f"action on item {self.item_ids[i]!r} of {self.name} must lie in 0..{n - 1}, "
+                    f"got {action}"
+                )
+
+    def over(self, slots: Ints) -> NDArray[np.bool_]:
+        return self._at[slots] == self._sequences.shape[1]
+
+    def describe(self, seen: Observation) -> list[Words]:
+        words = []
+        for item, order in zip(seen["item"].tolist(), seen["option_order"], strict=True):
+            known = (item, order.tobytes())
+            if known not in self._worded:
+                if len(self._worded) > 10_000:  # shuffled orders hardly repeat
+                    self._worded.clear()
+                self._worded[known] = self._word(item, order.tolist())
+            words.append(self._worded[known])
+        return words
+
+    def _word(self, item: int, order: list[int]) -> Words:
+        phrases = self._phrases[item]
+        shown = tuple(order[: len(phrases)])
+        labels = LABELS[: len(shown)]
+        lines = "\n".join(f"{label}: {phrases[k]}" for label, k in zip(labels, shown, strict=True))
+        text = TEXT.format(n=len(shown), unit=self.unit, other=self.other, options=lines)
+        return Words(text, labels, shown)
+
+    def items(self) -> list[dict[str, Any]]:
+        rows = []
+        for item, phrases in zip(self._items, self._phrases, strict=True):
+            centre: tuple[float | None, float | None] = item.centre or (None, None)
+            for k, (own, other) in enumerate(item.options.tolist()):
+                pole = {0: 0, len(item.options) - 1: 1}.get(k) if item.poles else None
+                rows.append(
+                    {
+                        "env": self.name,
+                        "instrument": item.instrument,
+                        "item": item.id,
+                        "option": k,
+                        "payoff_self": own,
+                        "payoff_other": other,
+                        "centre_self": centre[0],
+                        "centre_other": centre[1],
+                        "radius": item.radius,
+                        "value": item.poles[pole] if item.poles and pole is not None else None,
+                        "theory": "svo" if item.poles and pole is not None else None,
+                        "text": phrases[k],
+                    }
+                )
+        return rows
+
+    def observation_space(self, agent: str) -> spaces.Dict:
+        low, high = float(self._payoffs.min()), float(self._payoffs.max())
+        n = self.n_options
+        return spaces.Dict(
+            {
+                "item": spaces.Discrete(len(self._items)),
+                "payoffs": spaces.Box(low, high, (n, 2), np.float64),
+                "action_mask": spaces.Box(0, 1, (n,), np.int8),
+                "option_order": spaces.Box(0, n - 1, (n,), np.int16),
+            }
+        )
+
+

@@ -1,0 +1,56 @@
+"""From the tables of a run to result tables, figures and its report; needs no model."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from sim.html import write_report
+from sim.plots import style
+from sim.tables import load
+from sim.transcripts import samples
+
+N_SAMPLES = 6  # conversations in the report
+
+
+def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
+    """Writes `results/`, `figures/` and `report.html` of the run in `folder`.
+
+    Args:
+        folder: of the run, with its four tables.
+        config: whose `analysis` names the analyzers.
+        about: the manifest to report.
+    """
+    tables = load(folder)
+    results, figures = {}, {}
+    for name, part in config.analysis.items():
+        table = instantiate(part)(tables)
+        results[str(name)] = table
+        figures[str(name)] = draw(folder, str(name), table)
+    # The three long tables hold what reports need; figures and tables are remade from them.
+    spoken = about.get("model") is not None
+    write_report(
+        folder / "report.html",
+        title=f"{about.get('experiment') or 'run'}",
+        manifest=about,
+        results=results,
+        figures=figures,
+        transcripts=samples(folder, N_SAMPLES) if spoken else [],
+        sources=[],
+        unread_limit=config.unread_limit,
+    )
+
+
+def draw(folder: Path, name: str, table: pl.DataFrame) -> Path:
+    """Writes a result table and the figure of the same name; returns the figure's stem."""
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    table.write_csv(folder / "results" / f"{name}.csv")
+    stem = folder / "figures" / name
+    plot = getattr(import_module(f"sim.plots.{name}"), name)
+    style.save(plot(table), stem)
+    return stem

@@ -1,0 +1,93 @@
+"""Who sits where: every kind of agent plays the whole population, in every repeat."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from agents.base import Agent, Member
+from sim.errors import Refusal
+from sim.tables import AGENTS
+
+
+@dataclass(frozen=True)
+class Player:
+    """A member of the population under one kind of agent."""
+
+    agent_id: str
+    kind: int
+    member: Member  # as assigned: a control where the kind assigns nothing
+
+
+class Cast:
+    """The players of a run and their seats in its episodes.
+
+    Args:
+        agents: kind -> agent.
+        members: the population.
+        model: id of the language model, or None.
+        n_seats: of the game.
+        n_repeats: episodes of each player.
+
+    Raises:
+        Refusal: a kind that cannot play a member, or seats that cannot be filled.
+    """
+
+    def __init__(
+        self,
+        agents: Mapping[str, Agent],
+        members: Sequence[Member],
+        model: str | None,
+        n_seats: int,
+        n_repeats: int,
+    ):
+        if not agents:
+            raise Refusal("agent must name at least one kind of agent, got none")
+        if n_repeats < 1:
+            raise Refusal(f"n_repeats must be 1 or more, got {n_repeats}")
+        self.kinds = list(agents)
+        self.agents = list(agents.values())
+        self.players, rows = [], []
+        for k, (kind, agent) in enumerate(agents.items()):
+            for member in members:
+                agent.check(member)
+                assigned = agent.assigns(member)
+                acted = member if assigned else Member(member.name, cohort=member.cohort)
+                self.players.append(Player(f"{kind}-{member.name}", k, acted))
+                rows.append(
+                    {
+                        **member.cohort,
+                        "agent_id": f"{kind}-{member.name}",
+                        "agent": kind,
+                        "member": member.name,
+                        "value": acted.value,
+                        "target": acted.target,
+                        "profile": None if acted.value is None else json.dumps({acted.value: 1.0}),
+                        "method": agent.method(acted),
+                        "model": model if agent.speaks else None,
+                    }
+                )
+        self.table = pl.DataFrame(rows, schema_overrides=AGENTS, infer_schema_length=None)
+        n = len(self.players)
+        if n % n_seats:
+            raise Refusal(f"players must fill all {n_seats} seats of an episode, got {n} players")
+        self.kind = np.array([player.kind for player in self.players])
+        self.target = np.array(
+            [np.nan if p.member.target is None else p.member.target for p in self.players]
+        )
+        seating = np.arange(n).reshape(-1, n_seats)
+        self.seating: NDArray[np.int64] = np.tile(seating, (n_repeats, 1))  # (episodes, seats)
+        self.repeat = np.repeat(np.arange(n_repeats), len(seating))
+
+    @property
+    def contexts(self) -> list[str | None]:
+        """`context_mode` of each player."""
+        return [self.agents[player.kind].context for player in self.players]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether any kind needs a language model."""
+        return any(agent.speaks for agent in self.agents)

@@ -1,0 +1,235 @@
+"""The report of a run: one HTML file that needs nothing but itself."""
+
+import base64
+import inspect
+import unicodedata
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+MISSING = "–"
+MOST_ROWS = 200
+MOST_SVG_BYTES = 2_000_000  # beyond this the PNG is the smaller page
+UNREAD = ("unparsed", "refused", "error")
+
+SOURCES = [
+    "SVO slider measure: Murphy, R. O., Ackermann, K. A. & Handgraaf, M. J. J. (2011). Measuring "
+    "Social Value Orientation. Judgment and Decision Making 6(8), 771–781.",
+    "Value rationality and goal prompting: HVAE, arXiv 2305.17147. Its formula is not published; "
+    "the definition used here is given under Limits.",
+    "Human reference: Many Labs 2, slider study after Van Lange et al. (1997), raw choices of "
+    "6,234 people, scored here.",
+]
+
+# Units stand in the header; where a column mixes measures, the measure's name carries the unit.
+HEADERS = {
+    "target": "target (°)",
+    "angle": "angle (°)",
+    "perfect_low": "perfect low (°)",
+    "perfect_high": "perfect high (°)",
+    "mean_self": "mean own payoff (points)",
+    "mean_other": "mean others' payoff (points)",
+    "unread": "unread (share)",
+    "n": "n (agents)",
+    "n_distinct": "n distinct",
+    "n_unscored": "unscored (agents)",
+    "n_items": "items (answered)",
+    "p_holm": "p (Holm)",
+}
+IN_DEGREES = {"dose_response": ("estimate", "low", "high", "chance")}
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    manifest: Mapping[str, Any],
+    results: Mapping[str, pl.DataFrame],
+    figures: Mapping[str, Path],
+    transcripts: Sequence[Mapping[str, Any]],
+    sources: Sequence[str],
+    unread_limit: float | None,
+) -> None:
+    """Writes the report of a run to `path`.
+
+    Args:
+        path: the HTML file.
+        title: headline.
+        manifest: content of manifest.json; a key that it lacks is shown as a dash.
+        results: analyzer name -> result table.
+        figures: analyzer name -> its figure, without suffix (both .svg and .png are tried).
+        transcripts: sample conversations: agent_id, turns (kind, role, text).
+        sources: where instruments come from, besides `SOURCES`.
+        unread_limit: share of unreadable answers, 0..1, that the study declares tolerable.
+    """
+    page = {
+        "title": title,
+        "manifest": manifest,
+        "agents": manifest.get("agents") or _agents(results),
+        "unread": _unread_share(manifest),
+        "unread_limit": unread_limit,
+        "warnings": _warnings(manifest, results, unread_limit),
+        "headline": headline(results.get("value_rationality")),
+        "figures": [_figure(name, stem) for name, stem in figures.items()],
+        "tables": [_table(name, table) for name, table in results.items()],
+        "transcripts": transcripts,
+        "sources": list(dict.fromkeys([*SOURCES, *sources])),
+    }
+    path.write_text(render(page), encoding="utf-8")
+
+
+def render(page: Mapping[str, Any]) -> str:
+    """HTML of `page`. All text is escaped, and what could reorder or hide text is spelt out."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    return environment.get_template("report.html").render(page)
+
+
+def shown(value: Any) -> Any:
+    """What a reader sees of a value: three significant digits, a dash for what is missing."""
+    if value is None or isinstance(value, ChainableUndefined):
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value)
+    return harmless(value) if type(value) is str else value  # markup is a subclass: leave it
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent from 0.0001 up; NaN is missing."""
+    if value != value:
+        return MISSING
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; null is missing."""
+    if share is None or isinstance(share, ChainableUndefined):
+        return MISSING
+    return f"{100 * share:.3g} %"
+
+
+def harmless(text: str) -> str:
+    r"""Text in which control, bidi and other invisible characters are spelt out as \uXXXX."""
+    text = text.replace("\r\n", "\n")
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) not in _UNSEEN else _spelt(letter)
+        for letter in text
+    )
+
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _spelt(letter: str) -> str:
+    code = ord(letter)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """Rows of the first table: VR beside VRc for every group and value, in the table's order."""
+    if table is None or not table.height:
+        return []
+    keys = ["instrument", "model", "agent", "method", "value", "target", "control"]
+    rows = []
+    for raw, corrected in (("vr", "vrc"), ("choice_vr", "choice_vrc")):
+        partners = table.filter(measure=corrected).unique(keys, keep="first")
+        both = table.filter(measure=raw).join(
+            partners.select(*keys, "estimate", "low", "high"),
+            on=keys,
+            how="left",
+            suffix="_corrected",
+            nulls_equal=True,
+            maintain_order="left",
+        )
+        rows += [{**row, "measure": raw} for row in both.iter_rows(named=True)]
+    return rows[:MOST_ROWS]
+
+
+def caption(analyzer: str) -> str:
+    """How to read an analyzer's figure: the docstring of its function in `sim.plots`."""
+    module = f"sim.plots.{analyzer}"
+    if not analyzer.isidentifier() or find_spec(module) is None:
+        return ""
+    text = inspect.getdoc(getattr(import_module(module), analyzer)) or ""
+    return " ".join(text.split("\n\nArgs:")[0].split("\n\nReturns:")[0].split())
+
+
+def _figure(analyzer: str, stem: Path) -> dict[str, str]:
+    svg, png = Path(f"{stem}.svg"), Path(f"{stem}.png")
+    small = svg.exists() and svg.stat().st_size <= MOST_SVG_BYTES
+    file, kind = (svg, "image/svg+xml") if small or not png.exists() else (png, "image/png")
+    # As an image, not inline: two SVGs in one page would share element ids.
+    data = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return {"name": analyzer, "data": data, "caption": caption(analyzer)}
+
+
+def _table(analyzer: str, table: pl.DataFrame) -> dict[str, Any]:
+    degrees = IN_DEGREES.get(analyzer, ())
+    names = [f"{name} (°)" if name in degrees else HEADERS.get(name, name) for name in table.columns]
+    return {
+        "name": analyzer,
+        "headers": [name.replace("_", " ") for name in names],
+        "numeric": [kind.is_numeric() for kind in table.dtypes],
+        "rows": table.head(MOST_ROWS).rows(),
+        "n_rows": table.height,
+    }
+
+
+def _agents(results: Mapping[str, pl.DataFrame]) -> str | None:
+    kinds = {
+        kind
+        for table in results.values()
+        if "agent" in table.columns
+        for kind in table["agent"].drop_nulls().unique()
+    }
+    return ", ".join(sorted(kinds)) or None
+
+
+def _unread_share(manifest: Mapping[str, Any]) -> float | None:
+    counts = manifest.get("counts") or {}
+    total = sum(counts.values())
+    return sum(counts.get(status, 0) for status in UNREAD) / total if total else None
+
+
+def _warnings(
+    manifest: Mapping[str, Any], results: Mapping[str, pl.DataFrame], limit: float | None
+) -> list[str]:
+    found = []
+    status = manifest.get("status")
+    if status != "complete":
+        found.append(
+            f"This run is not complete (status: {status or 'unknown'}). Its numbers describe a part "
+            "of the study and may be biased: what finished first is not a random sample."
+        )
+    if limit is None:
+        return found
+    share = _unread_share(manifest)
+    if share is not None and share > limit:
+        found.append(
+            f"{percent(share)} of all answers could not be read; the study's limit is "
+            f"{percent(limit)}. They are left out of every number below."
+        )
+    table = results.get("value_rationality")
+    if table is not None and "unread" in table.columns:
+        over = table.filter(pl.col("unread") > limit)
+        over = over.select("instrument", "model", "agent", "method", "unread").sort("unread")
+        for *names, share in over.unique(over.columns[:-1], keep="last", maintain_order=True).rows():
+            group = " · ".join(dict.fromkeys(name for name in names if name))
+            found.append(f"{group}: {percent(share)} unread, limit {percent(limit)}.")
+    return found

@@ -1,0 +1,108 @@
+"""Between the runner and a backend: replay from the journal, ask once, commit before use."""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from sim.errors import CallFailed, Refusal
+from sim.inference.base import Backend, Reply, Request, digest
+from sim.journal import Journal, clean
+
+
+class Asking:
+    """A backend whose replies are journalled, and which is asked nothing twice.
+
+    Args:
+        backend: serves the model.
+        journal: of the run; what it already holds is replayed.
+        on_error: "stop" at a failed call, which is then asked again on resume, or "record" it.
+    """
+
+    def __init__(self, backend: Backend, journal: Journal, on_error: str):
+        self._backend, self._journal = backend, journal
+        self.greedy = backend.greedy
+        self._stops = on_error == "stop"
+        identity = json.dumps(backend.identity(), sort_keys=True)
+        self._salt = blake2b(identity.encode(), digest_size=16).digest()
+        self._replaying = not journal.empty
+        self._replayed: list[tuple[Request, Reply]] = []
+        self._waiting: dict[bytes, list[Request]] = {}  # greedy requests by key
+        self._n_sent = 0  # asked of the backend and not answered yet
+        self.n_asked = 0
+        self.n_replayed = 0
+        self.n_shared = 0
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Takes requests; those already answered are not sent again.
+
+        Raises:
+            Refusal: the journal holds another prompt at the same place of the run.
+        """
+        send, shared = [], []
+        for request in requests:
+            request.key = self._key(request)
+            reply = self._known(request)
+            if reply is not None:
+                self._replayed.append((request, reply))
+                continue
+            if request.seed is None:
+                if request.key in self._waiting:
+                    self._waiting[request.key].append(request)
+                    continue
+                known = self._journal.greedy(request.key)
+                if known is not None:
+                    shared.append((request.slot, known[0]))
+                    self._replayed.append((request, known[1]))
+                    self.n_shared += 1
+                    continue
+                self._waiting[request.key] = [request]
+            send.append(request)
+        if shared:
+            self._journal.share(shared)
+        if send:
+            self._n_sent += len(send)
+            self.n_asked += len(send)
+            self._backend.submit(send)
+
+    def _key(self, request: Request) -> bytes:
+        how = f"{request.mode}\0{request.labels}\0{request.seed or 0}".encode()
+        return blake2b(self._salt + digest(request.message) + how, digest_size=16).digest()
+
+    def _known(self, request: Request) -> Reply | None:
+        entry = self._journal.at(request.slot) if self._replaying else None
+        if entry is None:
+            return None
+        if entry.key != request.key:
+            place = ", ".join(f"{k} {v}" for k, v in request.slot._asdict().items())
+            raise Refusal(
+                f"the prompt of {place} changed since {self._journal.path} was written; "
+                f"resume with the code and the config of that run"
+            )
+        self.n_replayed += 1
+        return entry.reply
+
+    def ready(self) -> list[tuple[Request, Reply]]:
+        """Answered requests, at least one while any is open; journalled before they return."""
+        if self._replayed:
+            replayed, self._replayed = self._replayed, []
+            return replayed
+        if self._n_sent == 0:
+            return []
+        answered = []
+        for request, reply in self._backend.ready():
+            # Equal greedy requests were sent once; all of them are answered.
+            twins = [request] if request.seed is not None else self._waiting.pop(request.key)
+            answered.append((request, clean(reply), twins))
+        failed = [q for q in answered if q[1].error is not None] if self._stops else []
+        answered = [q for q in answered if q[1].error is None] if failed else answered
+        self._n_sent -= len(answered)
+        self._journal.record((q, reply, [t.slot for t in twins]) for q, reply, twins in answered)
+        if failed:
+            request, reply, _ = failed[0]
+            place = ", ".join(f"{k} {v}" for k, v in request.slot._asdict().items())
+            raise CallFailed(
+                f"on_error is stop, and the call for {place} failed: {reply.error}; "
+                f"what was answered is journalled"
+            )
+        self.n_shared += sum(len(twins) - 1 for _, _, twins in answered)
+        return [(twin, reply) for _, reply, twins in answered for twin in twins]

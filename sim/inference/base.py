@@ -1,0 +1,107 @@
+"""The streaming protocol between the runner and whatever serves a model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from agents.base import Message
+
+
+class Slot(NamedTuple):
+    """Which question of a run: its address, equal in every replay."""
+
+    episode: int
+    seat: int
+    step: int
+    turn: int
+    attempt: int
+
+
+@dataclass(slots=True)
+class Request:
+    """One question to a model.
+
+    Attributes:
+        message: the last message; its history is the whole conversation.
+        mode: response mode: text, choice, regex, json or label.
+        labels: closed set of option names, or None where any reply will do.
+        seed: of the sampling, 63 bits; None where the reply is the same for equal requests.
+        slot: where in the run it is asked.
+        key: of the journal: hash of everything that the reply may depend on.
+    """
+
+    message: Message
+    mode: str
+    labels: tuple[str, ...] | None
+    seed: int | None
+    slot: Slot
+    key: bytes = b""
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        text: the reply without its reasoning; "" where the call failed.
+        error: class and message of a failed call, else None: a failure is no answer.
+        option_logprobs: of the labels in the order shown, where the mode scores them.
+        prompt_tokens, output_tokens: as counted by the backend, None if it cannot.
+        cached_tokens, latency_s: measured; they differ from run to run.
+    """
+
+    text: str
+    reasoning: str | None = None
+    finish_reason: str | None = "stop"
+    error: str | None = None
+    option_logprobs: list[float] | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    latency_s: float | None = None
+
+
+class Backend(ABC):
+    """Serves one model.
+
+    Attributes:
+        model: its id, as recorded.
+        greedy: whether equal requests get equal replies whatever the seed.
+        modes: response modes that it can serve.
+    """
+
+    model: str
+    modes: tuple[str, ...] = ("text",)
+    greedy: bool = False
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """All that tells its replies from another's: model, revision, adapter, chat template,
+        sampling parameters ... (JSON values). Part of every journal key.
+        """
+
+    @abstractmethod
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Takes requests; returns at once."""
+
+    @abstractmethod
+    def ready(self) -> list[tuple[Request, Reply]]:
+        """At least one answered request, in any order, as long as any is open."""
+
+    @abstractmethod
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text in this model's own measure."""
+
+    def close(self) -> None:
+        """Releases what the backend holds."""
+
+
+def digest(message: Message) -> bytes:
+    """Hash of the conversation up to and with a message, from its parent's in constant time."""
+    if message.digest is None:
+        past = b"" if message.parent is None else digest(message.parent)
+        data = f"{message.role}\0{message.content}".encode("utf-8", "surrogatepass")
+        message.digest = blake2b(past + data, digest_size=16).digest()
+    return message.digest

@@ -1,0 +1,42 @@
+"""What a run folder says of itself: `manifest.json`."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("gymnasium", "hydra-core", "matplotlib", "numpy", "pettingzoo", "polars", "scipy")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commit() -> str | None:
+    """Commit of the code, with "+" if it was changed since; None outside a git checkout."""
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
+        run.check_returncode()
+        return run.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None  # shown as unknown: use without git is no fault
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results can depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def write(folder: Path, manifest: dict[str, Any]) -> None:
+    """Writes the manifest; a reader sees the old one or the new one, never half of one."""
+    beside = folder / "manifest.partial"
+    beside.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    beside.replace(folder / "manifest.json")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder; raises FileNotFoundError where there is none."""
+    return json.loads((folder / "manifest.json").read_text())

@@ -1,0 +1,160 @@
+"""Writes the tables of a run while it is played, in flat memory.
+
+Rows arrive in any order of episodes. They are kept until every earlier episode has ended, so
+the files come out sorted; parts of fixed size make equal runs equal in bytes.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sim.tables import AGENTS, DECISIONS, INDICES, ITEMS, TURNS
+
+PART_ROWS = 65_536
+STATUSES = ("ok", "repaired", "unparsed", "refused", "error")
+
+
+class _Table:
+    """One sorted table on its way to a parquet file."""
+
+    def __init__(self, folder: Path, name: str, schema: Mapping[str, Any], order: list[str]):
+        self._parts = folder / ".parts" / name
+        self._final = folder / f"{name}.parquet"
+        self._schema, self._order = schema, order
+        self._early: list[pl.DataFrame] = []  # of episodes that may not be complete
+        self._due: list[pl.DataFrame] = []  # sorted, to be written
+        self._n_due = self._n_parts = 0
+        self._parts.mkdir(parents=True)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self._early.append(frame)
+
+    def advance(self, first_open: int) -> None:
+        """All episodes below `first_open` are complete."""
+        if not self._early:
+            return
+        frame = pl.concat(self._early)
+        complete = frame["episode"] < first_open
+        self._early = [frame.filter(~complete)] if not complete.all() else []
+        frame = frame.filter(complete).sort(self._order)
+        self._due.append(frame)
+        self._n_due += frame.height
+        while self._n_due >= PART_ROWS:
+            self._write(PART_ROWS)
+
+    def _write(self, n: int) -> None:
+        frame = pl.concat(self._due)
+        self._due = [frame.slice(n)]
+        self._n_due = max(frame.height - n, 0)
+        part = frame.head(n).select(*self._schema)
+        part.write_parquet(self._parts / f"{self._n_parts:06d}.parquet", compression="lz4")
+        self._n_parts += 1
+
+    def close(self) -> None:
+        if not self._due:
+            self._due = [pl.DataFrame(schema={**self._schema, **dict.fromkeys(self._order)})]
+        self._write(PART_ROWS)  # the last part may be short, or empty
+        parts = pl.scan_parquet(sorted(self._parts.glob("*.parquet")))
+        # Written beside and moved, so that a table that is there is whole.
+        beside = self._final.with_suffix(".partial")
+        parts.sink_parquet(beside, compression="zstd", row_group_size=PART_ROWS)
+        beside.replace(self._final)
+
+
+class Recorder:
+    """Decisions and turns of a run.
+
+    Args:
+        folder: of the run.
+        agents: `agents.parquet`; its row numbers are the players.
+        item_ids, item_instruments: of the game, by item number.
+        seats: PettingZoo keys by seat number.
+        constants: columns with one value for the whole run (env, wording ...).
+        contexts: `context_mode` of each player.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        agents: pl.DataFrame,
+        item_ids: Sequence[str],
+        item_instruments: Sequence[str],
+        seats: Sequence[str],
+        constants: Mapping[str, str | None],
+        contexts: Sequence[str | None],
+    ):
+        shutil.rmtree(folder / ".parts", ignore_errors=True)  # of an attempt that was killed
+        self._folder = folder
+        self._agents = agents.with_columns(pl.Series("context_mode", contexts, pl.String))
+        self._items = pl.DataFrame({"item": item_ids, "instrument": item_instruments})
+        self._seats = pl.Series("seat", seats, pl.String)
+        self._statuses = pl.Series("status", STATUSES, pl.String)
+        self._constants = [pl.lit(v, pl.String).alias(k) for k, v in constants.items()]
+        self._decisions = _Table(folder, "decisions", DECISIONS, ["episode", "step", "seat_"])
+        self._turns = _Table(
+            folder, "turns", TURNS, ["episode", "step", "seat_", "turn", "try"]
+        )
+
+    def decisions(self, rows: Mapping[str, Any]) -> None:
+        """Closed choices, columns of equal length.
+
+        Besides columns of `decisions.parquet`: `player`, `seat_`, `item_`, `status_` are
+        numbers to be looked up; `action`, `fallback` are -1 and payoffs NaN for null;
+        `option_order` is (rows, options), of which the first `n_options` count.
+        """
+        frame = pl.DataFrame(
+            {k: v for k, v in rows.items() if k != "option_order"},
+            schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS},
+        )
+        order = pl.Series("option_order", rows["option_order"]).cast(INDICES)
+        agents = self._agents[frame["player"]].select(
+            "agent_id", "agent", "value", "target", "method", "model", "context_mode"
+        )
+        frame = frame.hstack([order]).hstack(agents).hstack(self._items[frame["item_"]])
+        frame = frame.hstack([self._seats[frame["seat_"]], self._statuses[frame["status_"]]])
+        frame = frame.with_columns(
+            *self._constants,
+            pl.col("option_order").list.head(pl.col("n_options")),
+            pl.col("action", "fallback").replace(-1, None),
+            pl.col("payoff_self", "payoff_other").fill_nan(None),
+        )
+        missing = [pl.lit(None, t).alias(c) for c, t in DECISIONS.items() if c not in frame.columns]
+        self._decisions.add(frame.with_columns(missing).select(*DECISIONS, "seat_"))
+
+    def turns(self, rows: Mapping[str, list]) -> None:
+        """Answered requests, columns of `turns.parquet` with `player` and `seat_` as above."""
+        frame = pl.DataFrame(rows, schema_overrides={k: TURNS[k] for k in rows if k in TURNS})
+        frame = frame.hstack([self._seats[frame["seat_"]]])
+        frame = frame.hstack(self._agents[frame["player"]].select("agent_id"))
+        self._turns.add(frame.select(*TURNS, "seat_"))
+
+    def advance(self, first_open: int) -> None:
+        """All episodes below `first_open` are complete."""
+        self._decisions.advance(first_open)
+        self._turns.advance(first_open)
+
+    def close(self) -> None:
+        """Writes the two tables; call it once all episodes are complete."""
+        self._decisions.close()
+        self._turns.close()
+        shutil.rmtree(self._folder / ".parts")
+
+
+def write_items(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """`items.parquet` of a game."""
+    pl.DataFrame(rows, schema=ITEMS).write_parquet(folder / "items.parquet")
+
+
+def write_agents(folder: Path, agents: pl.DataFrame) -> None:
+    """`agents.parquet` of a population."""
+    agents.select(*AGENTS, *(c for c in agents.columns if c not in AGENTS)).write_parquet(
+        folder / "agents.parquet"
+    )
+
+
+def hexes(keys: Sequence[bytes | None]) -> list[str | None]:
+    """Journal keys as text."""
+    return [None if key is None else key.hex() for key in keys]

@@ -1,0 +1,144 @@
+"""One run: plays a config in a folder and leaves tables, figures and a report."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import DictConfig
+
+from sim import manifest
+from sim.analyse import analyse
+from sim.errors import Refusal
+from sim.inference.asking import Asking
+from sim.journal import Journal
+from sim.progress import Display
+from sim.records import STATUSES, Recorder, write_agents, write_items
+from sim.rollout import Rollout
+from sim.setup import Parts, build, config_hash
+
+
+def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, Any]:
+    """Plays what `config` describes in `folder`, or goes on where a run in it stopped.
+
+    Returns the manifest, whose status is then `complete`.
+
+    Raises:
+        Refusal: before anything is played, or where writing fails; what was written stays.
+    """
+    parts = build(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        about = _about(config, folder, parts, experiment)
+        manifest.write(folder, about)
+        try:
+            start = time.monotonic()
+            asking = play(parts, folder, config.journal.fsync, config.display)
+            about |= _account(folder, time.monotonic() - start, asking)
+            analyse(folder, config, about)
+            manifest.write(folder, about)
+        except BaseException as fault:
+            stopped = isinstance(fault, KeyboardInterrupt)
+            about["status"] = "incomplete" if stopped else "failed"
+            _write_if_possible(folder, about)
+            raise
+    return about
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuses a second process in the same run folder."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise Refusal(f"run folder {folder} is in use by another process") from fault
+        yield
+
+
+def _about(
+    config: DictConfig, folder: Path, parts: Parts, experiment: str | None
+) -> dict[str, Any]:
+    hash_ = config_hash(config)
+    about: dict[str, Any] = {}
+    if (folder / "manifest.json").exists():
+        about = manifest.read(folder)
+        if about["config_hash"] != hash_:
+            raise Refusal(
+                f"resume needs the config that {folder} was begun with, hash "
+                f"{about['config_hash']}, got {hash_}"
+            )
+    backend = parts.backend
+    return about | {
+        "status": "running",
+        "experiment": experiment or about.get("experiment"),
+        "env": parts.game.name,
+        "agents": parts.cast.kinds,
+        "config_hash": hash_,
+        "seed": parts.rules.seed,
+        "model": backend.model if backend else None,
+        "backend": type(backend).__name__ if backend else None,
+        "n_agents": len(parts.cast.players),
+        "n_episodes": len(parts.cast.seating),
+        "started": about.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
+        "commit": manifest.commit(),
+        "versions": manifest.versions(),
+    }
+
+
+def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> Asking | None:
+    """Plays all episodes and closes the tables; returns what was asked of the model."""
+    game, cast, rules = parts.game, parts.cast, parts.rules
+    write_items(folder, game.items())
+    write_agents(folder, cast.table)
+    constants = {"env": game.name, "wording": game.wording}
+    recorder = Recorder(
+        folder, cast.table, game.item_ids, game.item_instruments, game.possible_agents,
+        constants, cast.contexts,
+    )  # fmt: skip
+    journal = asking = None
+    try:
+        if parts.backend is not None:
+            journal = Journal(folder / "journal.sqlite", fsync)
+            asking = Asking(parts.backend, journal, rules.on_error)
+        with Display(len(cast.seating), display) as shown:
+            Rollout(game, cast, asking, recorder, rules, shown).run()
+        recorder.close()
+    finally:
+        if journal is not None:
+            journal.close()
+        if parts.backend is not None:
+            parts.backend.close()
+    return asking
+
+
+def _account(folder: Path, seconds: float, asking: Asking | None) -> dict[str, Any]:
+    """What was played, counted from the finished tables."""
+    decisions = pl.scan_parquet(folder / "decisions.parquet")
+    counts = dict(decisions.group_by("status").len().collect().iter_rows())
+    turns = pl.scan_parquet(folder / "turns.parquet")
+    tokens = turns.select(pl.col("prompt_tokens", "output_tokens").sum()).collect()
+    n = sum(counts.values())
+    return {
+        "status": "complete",
+        "n_decisions": n,
+        "counts": {status: counts.get(status, 0) for status in STATUSES},
+        "tokens": {"prompt": tokens[0, 0], "output": tokens[0, 1]},
+        "asked": asking.n_asked if asking else 0,
+        "replayed": asking.n_replayed if asking else 0,
+        "shared": asking.n_shared if asking else 0,
+        "seconds": round(seconds, 3),
+        "decisions_per_second": round(n / seconds, 1),
+    }
+
+
+def _write_if_possible(folder: Path, about: dict[str, Any]) -> None:
+    """The manifest of a run that fails; on a full disk the one it has must do."""
+    try:
+        manifest.write(folder, about)
+    except OSError as fault:
+        print(f"the manifest in {folder} could not be brought up to date: {fault}")

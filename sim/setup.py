@@ -1,0 +1,79 @@
+"""From a config to the parts of a run; whatever cannot be done is refused here."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from envs.base import Game
+from sim.cast import Cast
+from sim.errors import Refusal
+from sim.inference.base import Backend
+from sim.rollout import Rules
+
+# Neither what is played nor what is answered depends on these.
+NOT_HASHED = ("display", "dry_run", "journal", "max_live")
+
+
+@dataclass
+class Parts:
+    """What a config describes, built."""
+
+    game: Game
+    cast: Cast
+    backend: Backend | None  # None where no agent speaks
+    rules: Rules
+
+
+def build(config: DictConfig) -> Parts:
+    """Builds and checks the parts of a run.
+
+    Raises:
+        Refusal: with the rule, the name and the value got.
+    """
+    try:
+        game = instantiate(config.env)
+        members = instantiate(config.population)
+        agents = {str(kind): instantiate(part) for kind, part in config.agent.items()}
+        speaks = any(agent.speaks for agent in agents.values())
+        rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})
+        # Last, since a model may take minutes to load.
+        backend = instantiate(config.model) if speaks else None
+        if backend is not None and rules.response_mode not in backend.modes:
+            raise Refusal(
+                f"response_mode must be one of {', '.join(backend.modes)} with "
+                f"{backend.model}, got {rules.response_mode!r}"
+            )
+        model = backend.model if backend else None
+        cast = Cast(agents, members, model, len(game.possible_agents), config.n_repeats)
+        if not 0 <= config.unread_limit <= 1:
+            raise Refusal(f"unread_limit must lie in 0..1, got {config.unread_limit}")
+        if isinstance(rules.fallback, int) and not 0 <= rules.fallback < game.n_options:
+            raise Refusal(f"fallback must lie in 0..{game.n_options - 1}, got {rules.fallback}")
+    except InstantiationException as fault:
+        raise Refusal(_cause(fault)) from fault
+    except (ValueError, OmegaConfBaseException) as fault:
+        raise Refusal(str(fault).splitlines()[0]) from fault
+    return Parts(game, cast, backend, rules)
+
+
+def _cause(fault: InstantiationException) -> str:
+    """The sentence of whoever refused, without Hydra's wrapping."""
+    cause = fault.__cause__
+    where = [line for line in str(fault).splitlines() if line.startswith("full_key:")]
+    at = f" (in the config at {where[0].removeprefix('full_key: ')})" if where else ""
+    return f"{cause}{at}" if cause is not None else str(fault).splitlines()[0]
+
+
+def config_hash(config: DictConfig) -> str:
+    """Hash of everything that a run's decisions depend on."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for name in NOT_HASHED:
+        plain.pop(name, None)
+    plain["model"] = {k: v for k, v in plain["model"].items() if k != "chunk"}  # batch size
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
