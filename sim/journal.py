@@ -9,6 +9,8 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 
 from sim.errors import Refusal
@@ -44,18 +46,24 @@ class Entry:
     reply: Reply
 
 
+_labels_json = lru_cache(json.dumps)
+
+
 def _encode(text: str | None) -> str | None:
     # Lone surrogates are no UTF-8: a model may send them, SQLite cannot keep them.
-    return None if text is None else text.encode("utf-8", "replace").decode()
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
 
 
 def _new_messages(request: Request) -> tuple[bytes | None, str]:
     """(key of the request that this one continues, the messages since its reply as JSON)."""
     new, message = [], request.message
     while message is not None and message.role != "assistant":
-        new.append([message.role, message.content])
+        # By hand: json.dumps builds an encoder at every call, several times the work.
+        new.append(f"[{_quoted(message.role)}, {_quoted(message.content)}]")
         message = message.parent
-    return None if message is None else message.key, json.dumps(new[::-1], ensure_ascii=False)
+    return None if message is None else message.key, f"[{', '.join(new[::-1])}]"
 
 
 class Journal:
@@ -76,6 +84,9 @@ class Journal:
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if fsync else 'NORMAL'}")
+            # 32 MiB of log before it is folded in, 64 MiB of pages in memory.
+            self._db.execute("PRAGMA wal_autocheckpoint=8192")
+            self._db.execute("PRAGMA cache_size=-65536")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._db.executescript(
@@ -126,7 +137,7 @@ class Journal:
         for request, reply, places in answered:
             self._last += 1
             parent, new = _new_messages(request)
-            labels = None if request.labels is None else json.dumps(request.labels)
+            labels = None if request.labels is None else _labels_json(request.labels)
             draw = request.seed or 0
             requests.append(
                 (self._last, request.key, parent, _encode(new), request.mode, labels, draw)

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sim.tables import AGENTS, DECISIONS, INDICES, ITEMS, TURNS
 
-PART_ROWS = 65_536
+PART_ROWS = 65_536  # of the files: a constant, since row groups show in their bytes
+BATCH_ROWS = 16_384  # made into frames at once
 STATUSES = ("ok", "repaired", "unparsed", "refused", "error")
 
 
@@ -93,6 +95,9 @@ class Recorder:
         self._seats = pl.Series("seat", seats, pl.String)
         self._statuses = pl.Series("status", STATUSES, pl.String)
         self._constants = [pl.lit(v, pl.String).alias(k) for k, v in constants.items()]
+        self._new_decisions: list[Mapping[str, Any]] = []
+        self._new_turns: list[Mapping[str, Any]] = []
+        self._n_new = self._first_open = 0
         self._decisions = _Table(folder, "decisions", DECISIONS, ["episode", "step", "seat_"])
         self._turns = _Table(
             folder, "turns", TURNS, ["episode", "step", "seat_", "turn", "try"]
@@ -105,11 +110,32 @@ class Recorder:
         numbers to be looked up; `action`, `fallback` are -1 and payoffs NaN for null;
         `option_order` is (rows, options), of which the first `n_options` count.
         """
-        frame = pl.DataFrame(
-            {k: v for k, v in rows.items() if k != "option_order"},
-            schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS},
-        )
-        order = pl.Series("option_order", rows["option_order"]).cast(INDICES)
+        self._new_decisions.append(rows)
+        self._n_new += len(rows["episode"])
+
+    def turns(self, rows: Mapping[str, list]) -> None:
+        """Answered requests, columns of `turns.parquet` with `player` and `seat_` as above."""
+        self._new_turns.append(rows)
+
+    def advance(self, first_open: int) -> None:
+        """All episodes below `first_open` are complete."""
+        self._first_open = first_open
+        if self._n_new >= BATCH_ROWS:
+            self._tabulate()
+
+    def _tabulate(self) -> None:
+        """Makes frames of what came since: few large ones, since each costs milliseconds."""
+        if self._new_decisions:
+            self._decisions.add(self._decision_frame(_joined(self._new_decisions)))
+        if self._new_turns:
+            self._turns.add(self._turn_frame(_joined(self._new_turns)))
+        self._new_decisions, self._new_turns, self._n_new = [], [], 0
+        self._decisions.advance(self._first_open)
+        self._turns.advance(self._first_open)
+
+    def _decision_frame(self, rows: dict[str, Any]) -> pl.DataFrame:
+        order = pl.Series("option_order", rows.pop("option_order")).cast(INDICES)
+        frame = pl.DataFrame(rows, schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS})
         agents = self._agents[frame["player"]].select(
             "agent_id", "agent", "value", "target", "method", "model", "context_mode"
         )
@@ -122,25 +148,30 @@ class Recorder:
             pl.col("payoff_self", "payoff_other").fill_nan(None),
         )
         missing = [pl.lit(None, t).alias(c) for c, t in DECISIONS.items() if c not in frame.columns]
-        self._decisions.add(frame.with_columns(missing).select(*DECISIONS, "seat_"))
+        return frame.with_columns(missing).select(*DECISIONS, "seat_")
 
-    def turns(self, rows: Mapping[str, list]) -> None:
-        """Answered requests, columns of `turns.parquet` with `player` and `seat_` as above."""
+    def _turn_frame(self, rows: dict[str, Any]) -> pl.DataFrame:
         frame = pl.DataFrame(rows, schema_overrides={k: TURNS[k] for k in rows if k in TURNS})
         frame = frame.hstack([self._seats[frame["seat_"]]])
         frame = frame.hstack(self._agents[frame["player"]].select("agent_id"))
-        self._turns.add(frame.select(*TURNS, "seat_"))
-
-    def advance(self, first_open: int) -> None:
-        """All episodes below `first_open` are complete."""
-        self._decisions.advance(first_open)
-        self._turns.advance(first_open)
+        return frame.select(*TURNS, "seat_")
 
     def close(self) -> None:
         """Writes the two tables; call it once all episodes are complete."""
+        self._tabulate()
         self._decisions.close()
         self._turns.close()
         shutil.rmtree(self._folder / ".parts")
+
+
+def _joined(blocks: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Blocks of columns, arrays or lists, one after the other."""
+    return {
+        name: np.concatenate([block[name] for block in blocks])
+        if isinstance(blocks[0][name], np.ndarray)
+        else [value for block in blocks for value in block[name]]
+        for name in blocks[0]
+    }
 
 
 def write_items(folder: Path, rows: list[dict[str, Any]]) -> None:

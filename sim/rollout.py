@@ -22,12 +22,6 @@ from sim.records import STATUSES, Recorder, hexes
 
 OK, REPAIRED, ERROR = (STATUSES.index(status) for status in ("ok", "repaired", "error"))
 
-TURN_COLUMNS = (
-    "request episode seat_ player step turn try kind reply reasoning response_mode "
-    "finish_reason error prompt_tokens cached_tokens output_tokens latency_s"
-).split()
-
-
 @dataclass(frozen=True)
 class Rules:
     """How a study is played.
@@ -131,7 +125,7 @@ class Rollout:
         self._last: list[tuple[Request, Reply] | None] = [None] * n  # whose reply was read
         self._tokens = np.zeros((n, 2), np.int64)  # prompt, output; of decide and reask turns
         self._counted = np.ones(n, bool)  # whether every one of those turns was counted
-        self._log: dict[str, list] = {column: [] for column in TURN_COLUMNS}
+        self._log: list[tuple[int, str, Request, Reply]] = []  # player, kind of turn
 
     def run(self) -> Tally:
         """Plays everything; returns the final tally."""
@@ -212,9 +206,9 @@ class Rollout:
         while self._first_open < self._next and self._ended[self._first_open % self._room]:
             self._first_open += 1
         if self._recorder:
-            if self._log["request"]:
-                self._recorder.turns(self._log)
-                self._log = {column: [] for column in TURN_COLUMNS}
+            if self._log:
+                self._recorder.turns(_turn_columns(self._log))
+                self._log = []
             self._recorder.advance(self._first_open)
 
     # -- acting -----------------------------------------------------------------------------
@@ -373,17 +367,8 @@ class Rollout:
                 self._counted[row] = False
             else:
                 self._tokens[row] += (prompt, output)
-        if self._recorder is None:
-            return
-        slot = request.slot
-        values = (
-            request.key.hex(), slot.episode, slot.seat, int(self._player[row]), slot.step,
-            slot.turn, slot.attempt, turn.kind, reply.text, reply.reasoning, request.mode,
-            reply.finish_reason, reply.error, prompt, reply.cached_tokens, output,
-            reply.latency_s,
-        )  # fmt: skip
-        for column, value in zip(self._log.values(), values, strict=True):
-            column.append(value)
+        if self._recorder is not None:
+            self._log.append((int(self._player[row]), turn.kind, request, reply))
 
     def _fall_back(self, rows: NDArray[np.int64]) -> None:
         """What the game plays for rows whose action could not be read; marked, never scored."""
@@ -446,3 +431,26 @@ class Rollout:
             "prompt_tokens": prompt,
             "output_tokens": output,
         }
+
+
+def _turn_columns(log: list[tuple[int, str, Request, Reply]]) -> dict[str, list]:
+    """Columns of `turns.parquet`."""
+    players, kinds, requests, replies = zip(*log, strict=True)
+    episode, seat, step, turn, attempt = zip(*(q.slot for q in requests), strict=True)
+    columns = {
+        "request": [q.key.hex() for q in requests],
+        "episode": episode,
+        "seat_": seat,
+        "player": players,
+        "step": step,
+        "turn": turn,
+        "try": attempt,
+        "kind": kinds,
+        "reply": [a.text for a in replies],
+        "response_mode": [q.mode for q in requests],
+    }
+    for name in (
+        "reasoning finish_reason error prompt_tokens cached_tokens output_tokens latency_s"
+    ).split():
+        columns[name] = [getattr(a, name) for a in replies]
+    return {name: list(values) for name, values in columns.items()}

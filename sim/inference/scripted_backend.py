@@ -62,6 +62,7 @@ class ScriptedBackend(Backend):
         self._named = re.compile(rf"\b({names})\b", re.IGNORECASE) if angles else None
         self._temperature, self._unread, self._chunk = temperature, unread, chunk
         self._open: deque[Request] = deque()
+        self._read = lru_cache(maxsize=65536)(self._name_and_tokens)
         self._weights = lru_cache(maxsize=65536)(self._option_weights)
 
     def identity(self) -> dict[str, Any]:
@@ -86,11 +87,15 @@ class ScriptedBackend(Backend):
         """(orientation named first, tokens so far) of a conversation, kept with its messages."""
         if message.state is None:
             value, tokens = (None, 0) if message.parent is None else self._state(message.parent)
-            if value is None and message.role != "assistant" and self._named is not None:
-                found = self._named.search(message.content)
-                value = found[1].lower() if found else None
-            message.state = (value, tokens + self.count_tokens(message.content))
+            named, more = self._read(message.content)
+            if value is None and message.role != "assistant":
+                value = named
+            message.state = (value, tokens + more)
         return message.state
+
+    def _name_and_tokens(self, text: str) -> tuple[str | None, int]:
+        found = self._named.search(text) if self._named is not None else None
+        return found[1].lower() if found else None, self.count_tokens(text)
 
     def _option_weights(self, options: tuple[tuple[int, int], ...], value: str | None) -> list:
         """Cumulated choice probabilities of the options shown."""
@@ -120,9 +125,10 @@ class ScriptedBackend(Backend):
             other = request.labels[-1]
             return UNREAD[int(second * len(UNREAD))].format(a=request.labels[0], b=other)
         # A re-ask shows no options: they stand in an earlier message.
-        while message.parent is not None and not OPTION.search(message.content):
-            message = message.parent
         labels, options = _payoffs(message.content)
+        while not options and message.parent is not None:
+            message = message.parent
+            labels, options = _payoffs(message.content)
         if not options:
             return "I see no options."
         for label, reached in zip(labels, self._weights(options, value), strict=True):

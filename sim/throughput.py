@@ -1,0 +1,150 @@
+"""How fast it is: `python -m sim.throughput` prints a table of measured speeds.
+
+CPU seconds are of this process (all threads), so a busy machine changes them little; sizes of
+the whole-stack rows run in processes of their own, so that memory is each size's own.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from gymnasium import Env
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from agents.base import Rows
+from envs.base import Game, key, uniform
+from sim.__main__ import CONF
+
+BATCH = 4096  # episodes side by side: observations stay in the processor's cache
+
+
+def compose(*overrides: str) -> Any:
+    """A config as the command line would make it."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", list(overrides))
+
+
+def batched(option_order: str, n: int) -> tuple[int, float]:
+    """Decisions and CPU seconds of softmax agents on the slider, nothing recorded."""
+    config = compose("agent=softmax", f"env.option_order={option_order}")
+    game: Game = instantiate(config.env)
+    agent = instantiate(config.agent.softmax)
+    slots = np.arange(BATCH)
+    targets = np.linspace(-45, 90, BATCH)
+    game.reserve(BATCH)
+    done, start = 0, time.process_time()
+    while done < n:
+        game.reset(slots, key(0, "game", slots + done))
+        step = 0
+        while len((rows := game.pending(slots))[0]):
+            seen = game.observe(*rows)
+            keys = key(0, "agents", rows[0] + done, rows[1], step)
+            acting = Rows(seen, targets[rows[0]], lambda m, k=keys: uniform(k, m))
+            game.step(rows[0], agent.act(acting)[:, None])
+            done += len(rows[0])
+            step += 1
+    return done, time.process_time() - start
+
+
+def one_seat(n: int) -> tuple[int, float]:
+    """Steps and CPU seconds of the Gymnasium face under random actions."""
+    from envs.faces import single
+
+    env: Env = single(instantiate(compose().env))
+    actions = np.random.default_rng(0).integers(9, size=n).tolist()
+    env.reset(seed=0)
+    start = time.process_time()
+    for action in actions:
+        if env.step(action)[2]:
+            env.reset()
+    return n, time.process_time() - start
+
+
+def whole_stack(n_agents: int) -> dict[str, float]:
+    """`experiment=hvae` with scripted replies: from the config to closed tables."""
+    from sim.run import play
+    from sim.setup import build
+
+    config = compose("experiment=hvae", f"population.n={n_agents // 2}", "display=false")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        parts = build(config)
+        asking = play(parts, Path(folder), False, False)
+        cpu = time.process_time() - start
+        size = sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
+    decisions = 6 * len(parts.cast.seating)
+    asked = asking.n_asked if asking else 0
+    return {"n": decisions, "turns": asked, "cpu": cpu, "peak": peak, "disk": size / 2**20}
+
+
+def _apart(n_agents: int) -> dict[str, float]:
+    """`whole_stack` in a process of its own."""
+    command = [sys.executable, "-m", "sim.throughput", "--only-stack", str(n_agents)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def _best(measure: Callable[[], tuple[int, float]], times: int) -> tuple[int, float]:
+    """The fastest of some runs: what the code can do when nothing disturbs it."""
+    return max((measure() for _ in range(times)), key=lambda run: run[0] / run[1])
+
+
+def rows(sizes: list[int], n: int, times: int) -> Iterator[tuple[str, str, str, str, str]]:
+    """Lines of the table: what, how many, speed, CPU microseconds each, memory."""
+    for order, name in (("canonical", "fixed order"), ("shuffled", "shuffled options")):
+        done, cpu = _best(lambda order=order: batched(order, n), times)
+        yield _row(f"scripted softmax decisions, batched, {name}", done, cpu)
+    done, cpu = _best(lambda: one_seat(max(n // 50, 1000)), times)
+    yield _row("steps of the one-seat Gymnasium face", done, cpu)
+    for size in sizes:
+        run = _apart(size)
+        yield _row(
+            f"whole stack, hvae, scripted replies, {size:,} agents ({run['turns']:,.0f} turns)",
+            int(run["n"]), run["cpu"], f"{run['peak']:,.0f} MiB",
+        )  # fmt: skip
+
+
+def _row(what: str, n: int, cpu: float, memory: str = "") -> tuple[str, str, str, str, str]:
+    return what, f"{n:,}", f"{n / cpu:,.0f}", f"{1e6 * cpu / n:,.2f}", memory
+
+
+def main() -> int:
+    """Measures and prints; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sim.throughput", description=__doc__)
+    parser.add_argument(
+        "--agents", type=int, nargs="*", default=[1_000, 10_000, 100_000],
+        help="population sizes of the whole-stack rows (default: 1000 10000 100000)",
+    )  # fmt: skip
+    parser.add_argument("--n", type=int, default=5_000_000, help="decisions of the batched rows")
+    parser.add_argument("--times", type=int, default=3, help="runs of the small rows, best shown")
+    parser.add_argument("--only-stack", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.only_stack:
+        print(json.dumps(whole_stack(given.only_stack)))
+        return 0
+    table = Table(title=f"Speed on {os.cpu_count()} cores, CPU time of one process")
+    for column in ("what", "n", "per CPU second", "CPU µs each", "peak memory"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with console.status("measuring ..."):
+        for row in rows(given.agents, given.n, given.times):
+            table.add_row(*row)
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
