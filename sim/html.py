@@ -39,6 +39,8 @@ HEADERS = {
     "n_distinct": "n distinct",
     "n_unscored": "unscored (agents)",
     "n_items": "items (answered)",
+    "n_unread": "unread (answers)",
+    "n_flat": "flat (decisions)",
     "p_holm": "p (Holm)",
 }
 IN_DEGREES = {"dose_response": ("estimate", "low", "high", "chance")}
@@ -70,11 +72,13 @@ def write_report(
     page = {
         "title": title,
         "manifest": manifest,
-        "agents": manifest.get("agents") or _agents(results),
+        "agents": ", ".join(manifest.get("agents") or _agents(results)) or None,
         "unread": _unread_share(manifest),
         "unread_limit": unread_limit,
         "warnings": _warnings(manifest, results, unread_limit),
-        "headline": headline(results.get("value_rationality")),
+        "headline": (scored := headline(results.get("value_rationality"))),
+        "n_models": len({row["model"] for row in scored if row["model"]}),
+        "n_instruments": len({row["instrument"] for row in scored}),
         "figures": [_figure(name, stem) for name, stem in figures.items()],
         "tables": [_table(name, table) for name, table in results.items()],
         "transcripts": transcripts,
@@ -93,7 +97,7 @@ def render(page: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "decimals": decimals}
     return environment.get_template("report.html").render(page)
 
 
@@ -117,6 +121,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
+def decimals(value: float | None) -> str:
+    """Three decimals, so that scores of one column line up; null is missing."""
+    return MISSING if value is None or value != value else f"{value:.3f}"
+
+
 def percent(share: float | None) -> str:
     """A share as a percentage; null is missing."""
     if share is None or isinstance(share, ChainableUndefined):
@@ -128,7 +137,9 @@ def harmless(text: str) -> str:
     r"""Text in which control, bidi and other invisible characters are spelt out as \uXXXX."""
     text = text.replace("\r\n", "\n")
     return "".join(
-        letter if letter in "\n\t" or unicodedata.category(letter) not in _UNSEEN else _spelt(letter)
+        letter
+        if letter in "\n\t" or unicodedata.category(letter) not in _UNSEEN
+        else _spelt(letter)
         for letter in text
     )
 
@@ -142,14 +153,16 @@ def _spelt(letter: str) -> str:
 
 
 def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """Rows of the first table: VR beside VRc for every group and value, in the table's order."""
+    """Rows of the first table: VR beside VRc by group and value, or choices without an angle."""
     if table is None or not table.height:
         return []
     keys = ["instrument", "model", "agent", "method", "value", "target", "control"]
     rows = []
-    for raw, corrected in (("vr", "vrc"), ("choice_vr", "choice_vrc")):
-        partners = table.filter(measure=corrected).unique(keys, keep="first")
-        both = table.filter(measure=raw).join(
+    angled = table.filter(measure="vr")["instrument"].unique().implode()
+    rest = table.filter(~pl.col("instrument").is_in(angled))
+    for part, raw, corrected in ((table, "vr", "vrc"), (rest, "choice_vr", "choice_vrc")):
+        partners = part.filter(measure=corrected).unique(keys, keep="first")
+        both = part.filter(measure=raw).join(
             partners.select(*keys, "estimate", "low", "high"),
             on=keys,
             how="left",
@@ -157,7 +170,7 @@ def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
             nulls_equal=True,
             maintain_order="left",
         )
-        rows += [{**row, "measure": raw} for row in both.iter_rows(named=True)]
+        rows += both.iter_rows(named=True)
     return rows[:MOST_ROWS]
 
 
@@ -181,7 +194,9 @@ def _figure(analyzer: str, stem: Path) -> dict[str, str]:
 
 def _table(analyzer: str, table: pl.DataFrame) -> dict[str, Any]:
     degrees = IN_DEGREES.get(analyzer, ())
-    names = [f"{name} (°)" if name in degrees else HEADERS.get(name, name) for name in table.columns]
+    names = [
+        f"{name} (°)" if name in degrees else HEADERS.get(name, name) for name in table.columns
+    ]
     return {
         "name": analyzer,
         "headers": [name.replace("_", " ") for name in names],
@@ -191,14 +206,14 @@ def _table(analyzer: str, table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _agents(results: Mapping[str, pl.DataFrame]) -> str | None:
+def _agents(results: Mapping[str, pl.DataFrame]) -> list[str]:
     kinds = {
         kind
         for table in results.values()
         if "agent" in table.columns
         for kind in table["agent"].drop_nulls().unique()
     }
-    return ", ".join(sorted(kinds)) or None
+    return sorted(kinds)
 
 
 def _unread_share(manifest: Mapping[str, Any]) -> float | None:
@@ -214,8 +229,8 @@ def _warnings(
     status = manifest.get("status")
     if status != "complete":
         found.append(
-            f"This run is not complete (status: {status or 'unknown'}). Its numbers describe a part "
-            "of the study and may be biased: what finished first is not a random sample."
+            f"This run is not complete (status: {status or 'unknown'}). Its numbers describe a "
+            "part of the study and may be biased: what finished first is no random sample."
         )
     if limit is None:
         return found
@@ -229,7 +244,9 @@ def _warnings(
     if table is not None and "unread" in table.columns:
         over = table.filter(pl.col("unread") > limit)
         over = over.select("instrument", "model", "agent", "method", "unread").sort("unread")
-        for *names, share in over.unique(over.columns[:-1], keep="last", maintain_order=True).rows():
+        for *names, share in over.unique(
+            over.columns[:-1], keep="last", maintain_order=True
+        ).rows():
             group = " · ".join(dict.fromkeys(name for name in names if name))
             found.append(f"{group}: {percent(share)} unread, limit {percent(limit)}.")
     return found

@@ -1,0 +1,85 @@
+"""Assigned angle against measured angle."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
+
+from sim.plots import style
+
+PERFECT = "#444444"
+
+
+@style.drawn
+def dose_response(table: pl.DataFrame) -> Figure:
+    """Measured angle (mean, 95 % interval over agents) for each assigned angle.
+
+    The dark stepped line is the perfect agent of linear utility: an instrument with few
+    options cannot show every angle. Where ties leave it a choice, a wide pale bar shows every
+    angle that it may measure. The grey line is the mean of a uniform responder. Dots in a
+    level row do not depend on the assigned angle.
+    """
+    dots = table.filter(row="group")
+    if not dots.height:
+        return style.no_data()
+    instruments = dots["instrument"].unique().sort().to_list()
+    figure = style.new_figure(4.6 * len(instruments) + 0.4, 5.0)
+    grid = figure.subplots(1, len(instruments), squeeze=False)[0]
+    looks = style.groups(dots)
+    for name, axes in zip(instruments, grid, strict=True):
+        _panel(axes, table.filter(instrument=name), looks)
+        axes.set_title(style.words(name))
+    handles = [
+        style.handle(f"{look.label} ({style.counted(look.rows(dots), ' per angle')})", look.dot)
+        for look in looks
+    ]
+    if table.filter(row="perfect").height:
+        handles.append(Line2D([], [], color=PERFECT, lw=1.4, label="perfect agent"))
+    handles += style.reference_handles(dots)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _panel(axes: Axes, table: pl.DataFrame, looks: list[style.Group]) -> None:
+    axes.grid(color="#EEEEEE", lw=0.6)
+    axes.axline((0, 0), slope=1, color="#CCCCCC", lw=0.8, ls=":", gid="identity")
+    perfect = table.filter(row="perfect").sort("target")
+    if perfect.height:
+        _perfect(axes, perfect)
+    dots = table.filter(pl.col("row").eq("group") & pl.col("estimate").is_not_null())
+    for level in dots["chance"].drop_nulls().unique().sort():
+        axes.axhline(level, color=style.CHANCE, lw=1.6, gid="chance", zorder=1)
+    here = [look for look in looks if look.rows(dots).height]
+    step = min(1.3, 4 / len(here)) if here else 0.0  # degrees; dots must not hide each other
+    for place, look in enumerate(here):
+        aside = step * (place - (len(here) - 1) / 2)
+        for row in look.rows(dots).drop_nulls("target").iter_rows(named=True):
+            style.whisker(axes, (row["target"] + aside, row["estimate"]), row, "y", look.dot)
+    _ticks(axes, table)
+
+
+def _perfect(axes: Axes, rows: pl.DataFrame) -> None:
+    """A line where the perfect agent has one angle, a bar over its range where it has a tie."""
+    tie = (pl.col("perfect_high") - pl.col("perfect_low") > 1e-6).fill_null(False)
+    ties, line = rows.filter(tie), rows.filter(~tie)
+    if not line.height:
+        line = rows
+    middle = (line["perfect_low"] + line["perfect_high"]) / 2
+    axes.step(line["target"], middle, where="mid", color=PERFECT, lw=1.4, gid="perfect")
+    ends = ties["perfect_low"], ties["perfect_high"]
+    axes.vlines(ties["target"], *ends, color=PERFECT, alpha=0.3, lw=5, gid="band", zorder=1)
+
+
+def _ticks(axes: Axes, table: pl.DataFrame) -> None:
+    targets = [float(target) for target in table["target"].drop_nulls()] or [0.0]
+    seen = [
+        float(angle)
+        for column in ("estimate", "low", "high", "perfect_low", "perfect_high")
+        for angle in table[column].drop_nulls()
+    ]
+    step = 30 if max(targets) - min(targets) <= 200 else 60
+    axes.set(xlim=(min(targets) - 6, max(targets) + 6), xlabel="assigned angle (°)")
+    axes.set(ylim=(min(seen) - 8, max(seen) + 8), ylabel="measured angle (°)")
+    axes.xaxis.set_major_locator(MultipleLocator(step))
+    axes.yaxis.set_major_locator(MultipleLocator(15 if max(seen) - min(seen) < 150 else 45))

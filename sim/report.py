@@ -1,0 +1,70 @@
+"""The command `python -m sim.report RUN|SWEEP ... [agent=ID]`; needs no model.
+
+One run: analyses it again and writes its tables, figures and report. Several, or a sweep: the
+same for each, then one table and figure that compare them. With agent=ID: prints that agent's
+whole conversation instead.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sim import manifest
+from sim.analyse import analyse
+from sim.compare import compare, run_folders
+from sim.errors import Refusal
+from sim.transcripts import as_text, transcript
+
+
+def again(run: Path) -> None:
+    """Analyses a complete run anew, as its own config says."""
+    about = manifest.read(run)
+    if about["status"] != "complete":
+        raise Refusal(
+            f"a report needs a complete run, got {run}: {about['status']}; "
+            f"python -m sim resume={run} goes on with it"
+        )
+    config = OmegaConf.load(run / ".hydra" / "config.yaml")
+    assert isinstance(config, DictConfig)
+    analyse(run, config, about)
+
+
+def report(words: Sequence[str]) -> None:
+    """Does what the words of the command line ask for."""
+    paths = [Path(word) for word in words if not word.startswith("agent=")]
+    agents = [word.removeprefix("agent=") for word in words if word.startswith("agent=")]
+    runs = run_folders(paths)
+    if agents:
+        if len(runs) != 1 or len(agents) != 1:
+            raise Refusal(f"agent=ID needs one run and one agent, got {' '.join(words)}")
+        print(as_text(transcript(runs[0], agents[0])))
+        return
+    for run in runs:
+        again(run)
+        print(run / "report.html")
+    if len(runs) > 1:
+        folder = paths[0] if len(paths) == 1 else Path.cwd()
+        print(compare(runs, folder))
+
+
+def main() -> int:
+    """Runs the command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.report", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("what", nargs="+", help="run or sweep folders, agent=ID")
+    given = parser.parse_args()
+    try:
+        report(given.what)
+    except (ValueError, OSError) as fault:
+        print(f"refused: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

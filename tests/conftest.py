@@ -1,0 +1,34 @@
+"""Configs as the command line makes them, and the smallest real runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def compose(*overrides: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", ["display=false", *overrides])
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Path]:
+    """Plays overrides in a folder of its own and returns it; tables only, no analysis."""
+    from sim import run, setup
+
+    def play_(*overrides: str, folder: str = "run") -> Path:
+        where = tmp_path / folder
+        where.mkdir(exist_ok=True)
+        config = compose(*overrides)
+        run.play(setup.build(config), where, False, False)
+        return where
+
+    return play_
