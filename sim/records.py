@@ -99,9 +99,7 @@ class Recorder:
         self._new_turns: list[Mapping[str, Any]] = []
         self._n_new = self._first_open = 0
         self._decisions = _Table(folder, "decisions", DECISIONS, ["episode", "step", "seat_"])
-        self._turns = _Table(
-            folder, "turns", TURNS, ["episode", "step", "seat_", "turn", "try"]
-        )
+        self._turns = _Table(folder, "turns", TURNS, ["episode", "step", "seat_", "turn", "try"])
 
     def decisions(self, rows: Mapping[str, Any]) -> None:
         """Closed choices, columns of equal length.
@@ -135,7 +133,9 @@ class Recorder:
 
     def _decision_frame(self, rows: dict[str, Any]) -> pl.DataFrame:
         order = pl.Series("option_order", rows.pop("option_order")).cast(INDICES)
-        frame = pl.DataFrame(rows, schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS})
+        frame = pl.DataFrame(
+            rows, schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS}
+        )
         agents = self._agents[frame["player"]].select(
             "agent_id", "agent", "value", "target", "method", "model", "context_mode"
         )
