@@ -9,8 +9,11 @@ SAME = 1e-9  # utilities closer than this, in points, are equal up to rounding
 
 
 def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of one option per row by inverse distribution; weights (options, R), draws (R,)."""
-    reached = weights.copy()
+    """Index of one option per row by inverse distribution; weights (options, R), draws (R,).
+
+    Weights are used up: they are summed in place.
+    """
+    reached = weights
     for k in range(1, len(reached)):  # np.cumsum along the first axis takes 20 times as long
         reached[k] += reached[k - 1]
     goal = draws * reached[-1]
@@ -44,18 +47,20 @@ class Linear(_Scripted):
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
         angles = np.radians(rows.target)
+        own, other = np.cos(angles), np.sin(angles)
+        if self.temperature > 0:
+            own, other = own / self.temperature, other / self.temperature
         payoffs, mask = rows.seen["payoffs"], rows.seen["action_mask"]
         # Options lead, so that sums over them run along whole rows of memory.
-        utility = np.multiply(payoffs[:, :, 0].T, np.cos(angles), order="C")
-        utility += payoffs[:, :, 1].T * np.sin(angles)
+        utility = np.multiply(payoffs[:, :, 0].T, own, order="C")
+        utility += payoffs[:, :, 1].T * other
         if not mask.all():
             utility[mask.T == 0] = -np.inf
         utility -= utility.max(axis=0)
-        if self.temperature == 0:
-            weights = (utility >= -SAME).astype(np.float64)
-        else:
-            utility /= self.temperature
+        if self.temperature > 0:
             weights = np.exp(utility, out=utility)
+        else:
+            weights = (utility >= -SAME).astype(np.float64)
         return _pick(weights, rows.draw(1)[:, 0])
 
 

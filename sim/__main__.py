@@ -99,6 +99,7 @@ def main() -> int:
         return _status(lambda: _resume(Path(resume[0].removeprefix("resume=")), others))
     if "dry_run=true" in words:
         return _status(lambda: _show(words))
+    _statuses.clear()
     return max(_status(_job), *_statuses, 0)
 
 

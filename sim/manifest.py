@@ -30,6 +30,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
+def plain(about: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as `read` gives it back."""
+    return json.loads(json.dumps(about, sort_keys=True))
+
+
 def write(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest; a reader sees the old one or the new one, never half of one."""
     beside = folder / "manifest.partial"

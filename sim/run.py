@@ -40,7 +40,8 @@ def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, A
             start = time.monotonic()
             asking = play(parts, folder, config.journal.fsync, config.display)
             about |= _account(folder, time.monotonic() - start, asking)
-            analyse(folder, config, about)
+            # As it will be read back, so that a report made again has equal bytes.
+            analyse(folder, config, manifest.plain(about))
             manifest.write(folder, about)
         except BaseException as fault:
             stopped = isinstance(fault, KeyboardInterrupt)

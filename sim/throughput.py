@@ -27,7 +27,7 @@ from agents.base import Rows
 from envs.base import Game, key, uniform
 from sim.__main__ import CONF
 
-BATCH = 4096  # episodes side by side: observations stay in the processor's cache
+BATCH = 8192  # episodes side by side
 
 
 def compose(*overrides: str) -> Any:

@@ -157,7 +157,9 @@ def test_a_failed_call_stops_a_study_that_says_so_and_is_asked_again_on_resume(t
 
 
 def test_an_error_in_an_induction_leaves_its_decision_as_an_error_and_goes_on(tmp_path):
-    agents: dict[str, Agent] = {"hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]}
+    agents: dict[str, Agent] = {
+        "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
+    }
 
     def say(request):
         return Reply("", error="boom") if request.labels is None else "Answer: A"
@@ -211,7 +213,9 @@ def test_a_seed_belongs_to_its_slot_and_to_the_run(tmp_path):
 
 def test_a_prompt_that_changed_since_stops_the_run(tmp_path):
     play(tmp_path / "r", Sayings(lambda q: "Answer: A"))
-    agents: dict[str, Agent] = {"hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]}
+    agents: dict[str, Agent] = {
+        "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
+    }
     with pytest.raises(Refusal, match="the prompt of episode 0, seat 0, step 0, .* changed since"):
         play(tmp_path / "r", Sayings(lambda q: "Answer: A"), agents=agents)
 

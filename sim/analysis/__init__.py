@@ -1,0 +1,1 @@
+"""One question per file: from the tables of a run to a result table."""

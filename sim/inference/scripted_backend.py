@@ -47,9 +47,7 @@ class ScriptedBackend(Backend):
         chunk: most replies that `ready` returns at once.
     """
 
-    def __init__(
-        self, angles: Mapping[str, float], temperature: float, unread: float, chunk: int
-    ):
+    def __init__(self, angles: Mapping[str, float], temperature: float, unread: float, chunk: int):
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         if not 0 <= unread <= 1:

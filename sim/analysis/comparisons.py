@@ -1,0 +1,133 @@
+"""Value rationality compared: with the control, and between kinds of agent member by member."""
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from sim.analysis.intervals import Means, difference, holm, interval, means, p_value
+from sim.analysis.scores import GROUP, cell, generator, groups, unit_ids, unread_share
+from sim.tables import Tables
+
+_LEVELS = ("chance", "best_constant", "human")
+
+
+def gains(agents: pl.DataFrame, scored: list[dict], seed: int) -> list[dict]:
+    """A `gain` row for each `vr` row of a non-control: its estimate minus the control's.
+
+    The control is that of the same kind of agent where there is one, else all controls of the same
+    model and instrument; unpaired. `agents` has one row per (group, control, agent_id).
+    """
+    controls = agents.filter("control")
+    rows = []
+    for row in (r for r in scored if not r["control"]):
+        same = ["instrument", "model", "value", "target"]
+        pool = controls.filter(pl.col(c).eq_missing(pl.lit(row[c])) for c in same)
+        own = pool.filter(pl.col("agent") == row["agent"])
+        pool = pool if own.is_empty() else own
+        if pool.is_empty():
+            continue
+        part = agents.filter(
+            ~pl.col("control"), *(pl.col(c).eq_missing(pl.lit(row[c])) for c in GROUP)
+        )
+        key = [row[c] for c in GROUP]
+        a, b = _vr(part, seed, "gain", *key), _vr(pool, seed, "control", *key)
+        low, high, kind = difference(a, 0, b, 0)
+        base = b.estimate[0]
+        levels = {c: row[c] for c in _LEVELS if row.get(c) is not None}
+        rows.append(
+            row
+            | {c: cell(level - base) for c, level in levels.items()}
+            | {"measure": "gain", "against": _methods(pool), "estimate": cell(a.estimate[0] - base)}
+            | {"low": cell(low), "high": cell(high), "interval": kind}
+        )
+    return rows
+
+
+def _vr(part: pl.DataFrame, seed: int, *key: object) -> Means:
+    # Kinds are told apart first: a scripted kind whose agents all answer alike is one unit.
+    kinds = [kind for _, kind in groups(part, ["agent", "method"])]
+    ids, taken = [], 0
+    for kind in kinds:
+        _, index = np.unique(unit_ids(kind), return_inverse=True)
+        ids.append(index + taken)
+        taken += int(index.max()) + 1
+    return means(_column(pl.concat(kinds), "vr"), np.concatenate(ids), generator(seed, *key))
+
+
+def _column(part: pl.DataFrame, name: str) -> np.ndarray:
+    return part.select(pl.col(name).cast(pl.Float64)).to_numpy()
+
+
+def _methods(pool: pl.DataFrame) -> str:
+    return "+".join(sorted({m or a for m, a in pool.select("method", "agent").iter_rows()}))
+
+
+def contrasts(agents: pl.DataFrame, tables: Tables, seed: int) -> list[dict]:
+    """`contrast` rows: paired differences of value rationality on the same members.
+
+    For every two kinds (agent and method) of one model with common members that have a value, over
+    all values (value null) and for each; first kind in the alphabet minus the second, which
+    `against` names. p values are Holm-corrected within (instrument, model).
+    """
+    members = tables.agents.select("agent_id", "member")
+    valued = agents.filter(~pl.col("control")).join(members, on="agent_id", how="inner")
+    rows = []
+    for within, part in groups(valued.drop_nulls("member"), ["instrument", "model"]):
+        found = []
+        kinds = part.select("agent", "method").unique().sort("agent", "method").rows()
+        for first, second in combinations(kinds, 2):
+            pairs = _pairs(part, first, second)
+            label = {"agent": first[0], "method": first[1], "against": _kind(second), **within}
+            found += _pair_rows(pairs, label, seed)
+        corrected = holm([np.nan if r["p"] is None else r["p"] for r in found])
+        rows += [r | {"p_holm": cell(p)} for r, p in zip(found, corrected, strict=True)]
+    return rows
+
+
+def _kind(kind: tuple[str | None, ...]) -> str:
+    return "/".join(name for name in kind if name is not None)
+
+
+def _pairs(part: pl.DataFrame, first: tuple, second: tuple) -> pl.DataFrame:
+    """One row per (member, value) that both kinds have: difference, units and counts."""
+    on = ["member", "value", "target"]
+    sides = []
+    for kind in (first, second):
+        names = zip(("agent", "method"), kind, strict=True)
+        side = part.filter(pl.col(c).eq_missing(pl.lit(name)) for c, name in names)
+        side = side.with_columns(pl.Series("unit", unit_ids(side)))
+        sides.append(side.select(*on, "vr", "unit", "n_items", "n_unread"))
+    joined = sides[0].join(sides[1], on=on, how="inner", nulls_equal=True).sort(on)
+    return joined.select(
+        *on,
+        (pl.col("vr") - pl.col("vr_right")).alias("vr"),
+        (pl.struct("unit", "unit_right").rank("dense") - 1).alias("unit"),
+        (pl.col("n_items") + pl.col("n_items_right")).alias("n_items"),
+        (pl.col("n_unread") + pl.col("n_unread_right")).alias("n_unread"),
+    )
+
+
+def _pair_rows(pairs: pl.DataFrame, label: dict, seed: int) -> list[dict]:
+    if pairs.is_empty():
+        return []
+    # A member with several values is one member: its differences are averaged first.
+    overall = pairs.group_by("member", maintain_order=True).agg(
+        pl.col("vr").mean(), pl.col("unit").min(), pl.col("n_items", "n_unread").sum()
+    )
+    parts = [({"value": None, "target": None}, overall)]
+    parts += list(groups(pairs, ["value", "target"]))
+    rows = []
+    for key, part in parts:
+        of = label | key
+        m = means(_column(part, "vr"), part["unit"].to_numpy(), generator(seed, *of.values()))
+        low, high, kind = interval(m, 0)
+        rows.append(
+            of
+            | {"measure": "contrast", "control": False, "estimate": cell(m.estimate[0])}
+            | {"low": cell(low), "high": cell(high), "interval": kind, "n": int(m.n[0])}
+            | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(part) - int(m.n[0])}
+            | {"unread": unread_share(part)}
+            | {"p": cell(p_value(m, 0))}
+        )
+    return rows

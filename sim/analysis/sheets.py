@@ -1,0 +1,185 @@
+"""Decisions laid out as answer sheets: arrays (episodes, items) of those who saw the same items.
+
+A generated game has several forms, whose item ids differ; each form is a sheet of its own. An
+answer that could not be read is NaN on the sheet and stays so.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from sim.analysis.angle import angle
+from sim.analysis.slider import MOTIVES
+from sim.tables import Tables
+
+SLIDER = "svo_slider"
+SECONDARY = "svo_slider_secondary"
+_ITEM = ["env", "instrument", "item"]
+_NAMES = ["seat", "agent_id", "agent", "value", "method", "model"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Those (episode, seat, instrument) that answered the same items.
+
+    `rows` has u rows: episode, repeat, seat, agent_id, agent, value, target, method, model,
+    instrument, n_items, n_unread, n_repaired.
+    """
+
+    instrument: str
+    items: list[str]  # k ids, in the order of the items table
+    options: np.ndarray  # (k, options, 2) payoffs, NaN where an item has fewer options
+    centre: np.ndarray  # (k, 2) payoffs; NaN where the item bears no angle
+    radius: np.ndarray  # (k,) payoffs
+    poles: np.ndarray  # (k, 2) index into MOTIVES of the first and last option, -1 unlabelled
+    complete: bool  # False where items of a questionnaire are missing: no score then
+    rows: pl.DataFrame
+    actions: np.ndarray  # (u, k) canonical option, NaN where unread
+    repaired: np.ndarray  # (u, k) whether the answer was read at the second asking
+    orders: np.ndarray | None  # (u, k, options) position shown -> option, -1 beyond; if asked for
+
+    @property
+    def geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The arguments options, centre, radius of the angle functions."""
+        return self.options, self.centre, self.radius
+
+    @property
+    def bears_angle(self) -> bool:
+        """Whether every item has a centre and a radius."""
+        return not (np.isnan(self.centre).any() or np.isnan(self.radius).any())
+
+    def chosen(self) -> np.ndarray:
+        """Payoffs of the answers (u, k, 2), NaN where unread."""
+        unread = np.isnan(self.actions)
+        pick = np.where(unread, 0, self.actions).astype(int)
+        points = self.options[np.arange(len(self.items)), pick]
+        return np.where(unread[..., None], np.nan, points)
+
+    def angles(self) -> np.ndarray:
+        """Angles (u,), degrees; NaN where an item is unread or missing."""
+        if not (self.bears_angle and self.complete):
+            return np.full(len(self.actions), np.nan)
+        return angle(self.chosen(), self.centre, self.radius)
+
+
+def sheets(tables: Tables, orders: bool = False) -> list[Sheet]:
+    """Sheets of all items that bear an angle and of the slider's secondary items.
+
+    `orders`: also read the order in which options were shown.
+    """
+    catalog = _catalog(tables.items)
+    if catalog.is_empty():
+        return []
+    answers = _answers(tables, catalog, orders)
+    payoffs = _payoffs(tables.items, catalog)
+    unit = ["episode", "seat", "occasion", "group"]
+    new = np.any(
+        [np.diff(answers[c].to_physical().to_numpy(), prepend=-1) != 0 for c in unit], axis=0
+    )
+    starts = np.flatnonzero(new)
+    sizes = np.diff(starts, append=len(answers))
+    index = answers["index"].to_numpy()
+    found = []
+    for k in np.unique(sizes):
+        at = starts[sizes == k][:, None] + np.arange(k)
+        forms, inverse = np.unique(index[at], axis=0, return_inverse=True)
+        found += [
+            _sheet(answers, at[inverse.ravel() == f], catalog, form, payoffs)
+            for f, form in enumerate(forms)
+        ]
+    return sorted(found, key=lambda s: (s.instrument, s.items))
+
+
+def _catalog(items: pl.DataFrame) -> pl.DataFrame:
+    """One row per item: its index, the group (env and instrument), and the group's size."""
+    suitable = (pl.col("centre_self").is_not_null() | (pl.col("instrument") == SECONDARY)) & pl.col(
+        "payoff_self"
+    ).is_not_null()
+    return (
+        items.filter(suitable)
+        .select(_ITEM)
+        .unique(maintain_order=True)
+        .sort("env", "instrument", maintain_order=True)
+        .with_row_index("index")
+        .with_columns(pl.struct("env", "instrument").rank("dense").alias("group"))
+        .with_columns(pl.len().over("group").alias("group_size"))
+    )
+
+
+def _answers(tables: Tables, catalog: pl.DataFrame, orders: bool) -> pl.DataFrame:
+    """One row per decision, sorted so that the items of a unit are neighbours.
+
+    Names are categorical: a million rows of strings would take most of the memory.
+    """
+    columns = ["episode", "repeat", "target", "action", "instrument", "index", "group"]
+    columns += ["option_order"] if orders else []
+    unit = ["episode", "seat", "index"]
+    return (
+        tables.decisions.join(catalog.lazy(), on=_ITEM, how="inner", maintain_order="left")
+        .select(
+            *columns,
+            (pl.col("status") == "repaired").fill_null(False).alias("repaired"),
+            *(pl.col(c).cast(pl.Categorical) for c in _NAMES),
+        )
+        .with_columns(pl.col("instrument").cast(pl.Categorical))
+        .collect()
+        # An item asked again in the same episode opens another sheet.
+        .with_columns(pl.int_range(pl.len()).over(unit).alias("occasion"))
+        .sort("episode", "seat", "occasion", "group", "index", maintain_order=True)
+    )
+
+
+def _payoffs(items: pl.DataFrame, catalog: pl.DataFrame) -> tuple[np.ndarray, ...]:
+    """Options (n, options, 2), centre (n, 2), radius (n,) and poles (n, 2) of all items."""
+    table = items.join(catalog, on=_ITEM, how="inner").sort("index", "option")
+    index, option = table["index"].to_numpy(), table["option"].to_numpy()
+    options = np.full((len(catalog), int(option.max()) + 1, 2), np.nan)
+    options[index, option] = table.select("payoff_self", "payoff_other").to_numpy()
+    ends = table.group_by("index", maintain_order=True).agg(
+        pl.col("centre_self", "centre_other", "radius").first().cast(pl.Float64),
+        pl.col("value").first().alias("first"),
+        pl.col("value").last().alias("last"),
+    )
+    motive = {name: i for i, name in enumerate(MOTIVES)}
+    poles = [[motive.get(v, -1) for v in pair] for pair in ends.select("first", "last").rows()]
+    centre = ends.select("centre_self", "centre_other").to_numpy()
+    return options, centre, ends["radius"].to_numpy(), np.array(poles)
+
+
+def _sheet(answers, at, catalog, form, payoffs) -> Sheet:
+    flat = answers.select(pl.col("^action|repaired|option_order$"))[at.ravel()]
+    items = catalog[form.tolist()]
+    instrument = items["instrument"][0]
+    actions = flat["action"].cast(pl.Float64).to_numpy().reshape(at.shape)
+    repaired = flat["repaired"].to_numpy().reshape(at.shape)
+    rows = answers.drop("option_order", strict=False)[at[:, 0]].select(
+        "episode", "repeat", "target", pl.col(*_NAMES, "instrument").cast(pl.String)
+    )
+    counts = {
+        "n_items": np.full(len(at), len(form)),
+        "n_unread": np.isnan(actions).sum(1),
+        "n_repaired": repaired.sum(1),
+    }
+    fixed = instrument in (SLIDER, SECONDARY)
+    options, centre, radius, poles = (p[form] for p in payoffs)
+    return Sheet(
+        instrument=instrument,
+        items=items["item"].to_list(),
+        options=options,
+        centre=centre,
+        radius=radius,
+        poles=poles,
+        complete=not fixed or len(form) == items["group_size"][0],
+        rows=rows.with_columns(pl.Series(k, v, pl.Int64) for k, v in counts.items()),
+        actions=actions,
+        repaired=repaired,
+        orders=_orders(flat["option_order"], at.shape) if "option_order" in flat.columns else None,
+    )
+
+
+def _orders(lists: pl.Series, shape: tuple[int, ...]) -> np.ndarray:
+    sizes = lists.list.len().fill_null(0).to_numpy()
+    out = np.full((len(sizes), int(sizes.max(initial=1))), -1, dtype=np.int16)
+    out[np.arange(out.shape[1]) < sizes[:, None]] = lists.explode().drop_nulls().to_numpy()
+    return out.reshape(*shape, -1)

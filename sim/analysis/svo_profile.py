@@ -1,0 +1,183 @@
+"""What distribution of orientations does a group show, beside chance and people?"""
+
+import numpy as np
+import polars as pl
+
+from sim.analysis import human
+from sim.analysis.angle import uniform_angles
+from sim.analysis.intervals import Means, interval, means, quantile_interval, share_interval
+from sim.analysis.profile_chance import chance_angles, chance_inequality, chance_transitive
+from sim.analysis.scores import (
+    GROUP,
+    by_agent,
+    cell,
+    generator,
+    groups,
+    requests,
+    unit_ids,
+    unread_share,
+    unwrapped,
+)
+from sim.analysis.sheets import SECONDARY, SLIDER, Sheet, sheets
+from sim.analysis.slider import MOTIVES, category
+from sim.analysis.svo_scores import IA_TYPES, angle_rows, secondary_rows
+from sim.tables import Tables
+
+SCHEMA = {
+    **dict.fromkeys(GROUP[:-1], pl.String),
+    "target": pl.Float64,
+    "measure": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "interval": pl.String,
+    "n": pl.Int64,
+    "n_distinct": pl.Int64,
+    "n_unscored": pl.Int64,
+    "unread": pl.Float64,
+    "chance": pl.Float64,
+    "human": pl.Float64,
+}
+QUANTILES = (5, 25, 50, 75, 95)  # percent
+_COUNTS = ["n_items", "n_unread"]
+
+
+def svo_profile(tables: Tables, seed: int) -> pl.DataFrame:
+    """Long table of (group, measure): distribution of angles (degrees) and shares (0..1).
+
+    `angle_mean`, `angle_sd` and quantiles `angle_q05` ... over agents, their repeats averaged
+    first; on the slider the shares of the four categories and of transitive answers; on its
+    secondary items the mean inequality-aversion index and the shares of its types, among those
+    who have one. Chance is that of uniform responders, human the Many Labs 2 sample. Intervals:
+    t, bootstrap, wilson, or order (statistics, of quantiles). `seed` is the bootstrap's.
+    """
+    found, asked = sheets(tables), requests(tables)
+    rows = []
+    for name in sorted({s.instrument for s in found}):
+        same = [s for s in found if s.instrument == name]
+        if name == SECONDARY:
+            rows += _inequality_rows(same, asked, seed)
+        else:
+            rows += _angle_rows([s for s in same if s.bears_angle], asked, seed)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _angle_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
+    if not same:
+        return []
+    frames = [angle_rows(s).with_columns(pl.lit(i).alias("form")) for i, s in enumerate(same)]
+    rows = []
+    for key, part in groups(pl.concat(frames), GROUP):
+        forms = part["form"].value_counts().sort("form").rows()
+        chance = _angle_levels(
+            *chance_angles([(*uniform_angles(*same[f].geometry)[:2], n) for f, n in forms])
+        )
+        people = {}
+        if key["instrument"] == SLIDER:
+            chance |= {"share_transitive": chance_transitive(same[0])}
+            people = _people()
+        agents = by_agent(_indicators(part, key["instrument"]), asked, GROUP, _COUNTS)
+        rows += _group_rows(key, agents, seed, chance, people)
+    return rows
+
+
+def _indicators(part: pl.DataFrame, instrument: str) -> pl.DataFrame:
+    """The group's angles, their squares about the mean direction, and 0/1 columns."""
+    angle = unwrapped(part["angle"].cast(pl.Float64).to_numpy())
+    shares = []
+    if instrument == SLIDER:
+        shares = [
+            (pl.col("category") == m).cast(pl.Float64).alias(f"share_{m}") for m in MOTIVES
+        ] + [pl.col("transitive").cast(pl.Float64).alias("share_transitive")]
+    return part.select(
+        *GROUP, "agent_id", *_COUNTS, pl.Series("angle_mean", angle, dtype=pl.Float64), *shares
+    )
+
+
+def _group_rows(key, agents, seed, chance, people) -> list[dict]:
+    names = [c for c in agents.columns if c == "angle_mean" or c.startswith(("share_", "ia_"))]
+    units = unit_ids(agents)
+    values = agents.select(pl.col(names).cast(pl.Float64)).to_numpy()
+    spread = values[:, :1] - np.nanmean(values[:, :1]) if (~np.isnan(values[:, 0])).any() else None
+    squares = np.full((len(values), 1), np.nan) if spread is None else spread**2
+    m = means(np.hstack([values, squares]), units, generator(seed, *key.values()))
+    lost = unread_share(agents)
+    found = {}
+    for j, name in enumerate(names):
+        bounds = (share_interval if name.startswith("share_") else interval)(m, j)
+        found[name] = (m.estimate[j], *bounds, j)
+        if name == "angle_mean":
+            found |= _spread(values[:, 0], m)
+    return [
+        {
+            **key,
+            "measure": name,
+            **dict(zip(("estimate", "low", "high"), map(cell, bounds), strict=True)),
+            "interval": kind,
+            "n": int(m.n[j]),
+            "n_distinct": int(m.n_distinct[j]),
+            "n_unscored": len(agents) - int(m.n[j]),
+            "unread": lost,
+            "chance": cell(chance.get(name)),
+            "human": cell(people.get(name)),
+        }
+        for name, (*bounds, kind, j) in found.items()
+    ]
+
+
+def _spread(angles: np.ndarray, m: Means) -> dict[str, tuple]:
+    """Standard deviation and quantiles with their intervals; column 0 of `m` is the angle."""
+    known = angles[~np.isnan(angles)]
+    # The last column holds squares about the estimate: the variance of any resample is their
+    # mean less the square of its own mean's distance.
+    none = (np.nan, np.nan, None)
+    scale = len(known) / (len(known) - 1) if len(known) > 1 else np.nan
+    bounds = none
+    if m.draws is not None and interval(m, 0)[2] == "bootstrap":
+        variance = m.draws[:, -1] - (m.draws[:, 0] - m.estimate[0]) ** 2
+        low, high = np.nanquantile(np.sqrt(np.maximum(variance, 0) * scale), [0.025, 0.975])
+        bounds = (float(low), float(high), "bootstrap")
+    found = {"angle_sd": (known.std(ddof=1) if len(known) > 1 else np.nan, *bounds, 0)}
+    for q in QUANTILES:
+        value = np.quantile(known, q / 100) if len(known) else np.nan
+        # Ranks count independent agents: agents that share requests have no such interval.
+        alone = m.n_distinct[0] == m.n[0]
+        order = quantile_interval(known, q / 100) if alone else none
+        found[f"angle_q{q:02}"] = (value, *order, 0)
+    return found
+
+
+def _angle_levels(angles: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Mean, SD, quantiles and category shares of weighted angles, ascending."""
+    mean = float(weights @ angles)
+    places = np.searchsorted(weights.cumsum(), np.array(QUANTILES) / 100)
+    levels = {f"angle_q{q:02}": float(angles[i]) for q, i in zip(QUANTILES, places, strict=True)}
+    kinds = category(angles)
+    levels |= {f"share_{m}": float(weights[kinds == m].sum()) for m in MOTIVES}
+    return levels | {"angle_mean": mean, "angle_sd": float(np.sqrt(weights @ (angles - mean) ** 2))}
+
+
+def _people() -> dict[str, float]:
+    levels = {f"angle_q{q:02}": float(human.percentiles()[q]) for q in QUANTILES}
+    levels |= {f"share_{m}": share for m, share in human.CATEGORY.items()}
+    return levels | {
+        "angle_mean": human.MEAN,
+        "angle_sd": human.SD,
+        "share_transitive": human.TRANSITIVE,
+    }
+
+
+def _inequality_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
+    table = pl.concat([secondary_rows(s) for s in same])
+    table = table.select(
+        *GROUP,
+        "agent_id",
+        *_COUNTS,
+        pl.col("ia_index").alias("ia_index_mean"),
+        *((pl.col("ia_type") == t).cast(pl.Float64).alias(f"share_ia_{t}") for t in IA_TYPES),
+    )
+    chance = chance_inequality()
+    rows = []
+    for key, part in groups(table, GROUP):
+        rows += _group_rows(key, by_agent(part, asked, GROUP, _COUNTS), seed, chance, {})
+    return rows

@@ -1,0 +1,230 @@
+"""The commands as a user types them, in this process."""
+
+import json
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import names
+
+from sim import load
+from sim import report as report_command
+from sim.__main__ import main
+
+
+@pytest.fixture
+def sim(tmp_path, monkeypatch, capsys):
+    """Runs `python -m sim` with words in an empty folder: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str):
+        monkeypatch.setattr(sys, "argv", ["sim", *words, "display=false"])
+        if any(word.startswith("resume=") for word in words):
+            monkeypatch.setattr(sys, "argv", ["sim", *words])
+        status = main()
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch, capsys):
+    """Runs `python -m sim.report`."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
+        status = report_command.main()
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+def runs() -> list[Path]:
+    return sorted(path.parent for path in Path("outputs").rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_study_runs_to_a_complete_report(sim, experiment):
+    status, out, err = sim(f"experiment={experiment}")
+    assert (status, err) == (0, "")
+    (run,) = runs()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "complete" and manifest["experiment"] == experiment
+    tables = load(run)
+    assert tables.decisions.select(pl.len()).collect().item() == manifest["n_decisions"] > 0
+    results = {path.stem for path in (run / "results").glob("*.csv")}
+    assert results and results <= set(names("analysis"))
+    for name in results:
+        assert (run / "figures" / f"{name}.png").stat().st_size > 5000
+        assert (run / "figures" / f"{name}.svg").exists()
+    page = (run / "report.html").read_text()
+    assert "complete" in page and "svo_slider" in page
+    assert str(run) in out
+    assert not list(run.glob("*.partial")) and not (run / ".parts").exists()
+
+
+def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
+    for k, seed in enumerate((1, 1, 2)):
+        sim("experiment=hvae", f"seed={seed}", f"hydra.run.dir=outputs/{k}")
+    for name in ("decisions.parquet", "turns.parquet", "results/value_rationality.csv",
+                 "figures/value_rationality.png", "figures/svo_scores.svg"):  # fmt: skip
+        one, same, other = (Path("outputs", k, name).read_bytes() for k in "012")
+        assert one == same, name
+        assert one != other or name.startswith("figures"), name
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["+population.counts.altruist=3"], "got 'altruist'; did you mean 'altruistic'"),
+        (["population=shares", "population.shares={prosocial: 0.5}"], "shares must add up to 1"),
+        (
+            ["population=angles", "population.targets=[200]"],
+            "must lie in -180..180 degrees, got 200",
+        ),
+        (["agent=linear", "population.counts.control=2"], "a linear agent needs a target angle"),
+        (["agent=hvae", "population=angles"], "needs an orientation in words"),
+        (["agent=nobody"], "Could not find 'agent/nobody'"),
+        (["experiment=nothing"], "Could not find 'experiment/nothing'"),
+        (["sed=3"], "Could not override 'sed'"),
+        (["seed=-1"], "seed must be a whole number, 0 or more, got -1"),
+        (["seed=x"], "seed must be a whole number, 0 or more, got 'x'"),
+        (["n_repeats=0"], "n_repeats must be 1 or more, got 0"),
+        (["fallback=12"], "fallback must lie in 0..8, got 12"),
+        (["unread_limit=2"], "unread_limit must lie in 0..1, got 2"),
+        (["env.item_order=random"], "item_order must be one of canonical, reversed, shuffled"),
+        (["agent=hvae", "response_mode=label"], "response_mode must be one of text"),
+        (["agent=hvae", "model.unread=2"], "unread must lie in 0..1, got 2"),
+    ],
+)
+def test_bad_input_gets_one_sentence_before_anything_runs(sim, words, sentence):
+    status, out, err = sim("experiment=scripted_baselines", *words)
+    assert status == 2 and sentence in err and out == ""
+    assert "Traceback" not in err and not list(Path().rglob("decisions.parquet"))
+    assert len([line for line in err.splitlines() if line.startswith("refused: ")]) == 1
+
+
+def test_a_folder_that_cannot_be_made_gets_one_sentence(sim):
+    Path("outputs").write_text("a file where the folder should be")
+    status, _, err = sim()
+    assert status == 1 and err.startswith("failed: ") and len(err.splitlines()) == 1
+
+
+def test_a_sweep_gives_a_folder_per_point_and_one_comparison(sim, report):
+    status, *_ = sim("-m", "seed=1,2", "agent=linear,random")
+    assert status == 0 and len(runs()) == 4
+    sweep = runs()[0].parent
+    assert [run.name for run in runs()] == ["0", "1", "2", "3"]
+    status, out, err = report(sweep)
+    assert (status, err) == (0, "") and str(sweep / "comparison.html") in out
+    table = pl.read_csv(sweep / "results" / "comparison.csv")
+    assert table["run"].n_unique() == 4 and {"vr", "vrc"} <= set(table["measure"])
+    assert (sweep / "figures" / "comparison.png").exists()
+    assert "seed=1, agent=linear" in (sweep / "comparison.html").read_text()
+
+
+def test_a_sweep_goes_on_past_a_point_that_is_refused_and_says_so(sim):
+    status, _, err = sim("-m", "seed=-1,1", "analysis=[]")
+    assert status == 2 and "seed must be" in err
+    assert [json.loads((r / "manifest.json").read_text())["status"] for r in runs()] == ["complete"]
+
+
+def test_resume_works_alone_in_the_run_and_changes_nothing(sim):
+    sim("experiment=hvae", "analysis=[]")
+    (run,) = runs()
+    before = (run / "decisions.parquet").read_bytes()
+    status, out, err = sim(f"resume={run}")
+    assert (status, err) == (0, "") and str(run) in out
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["asked"] == 0 and manifest["replayed"] > 600
+    assert (run / "decisions.parquet").read_bytes() == before
+
+
+def test_resume_refuses_other_overrides_other_configs_and_folders_that_are_no_runs(sim):
+    sim("experiment=hvae", "analysis=[]")
+    (run,) = runs()
+    status, _, err = sim(f"resume={run}", "seed=2")
+    assert status == 2 and "resume takes no other overrides, got seed=2" in err
+    status, _, err = sim("resume=nowhere")
+    assert status == 2 and "resume needs a run folder" in err
+    saved = run / ".hydra" / "config.yaml"
+    saved.write_text(saved.read_text().replace("seed: 0", "seed: 5", 1))
+    status, _, err = sim(f"resume={run}")
+    assert status == 2 and "resume needs the config that" in err
+
+
+def test_a_journal_of_another_schema_or_no_journal_at_all_is_refused(sim):
+    import sqlite3
+
+    sim("experiment=hvae", "analysis=[]")
+    (run,) = runs()
+    journal = sqlite3.connect(run / "journal.sqlite")
+    journal.execute("PRAGMA user_version=99")
+    journal.close()
+    status, _, err = sim(f"resume={run}")
+    assert status == 2 and "must have schema version 1, got 99" in err
+    (run / "journal.sqlite").write_text("no database " * 500)
+    status, _, err = sim(f"resume={run}")
+    assert status == 2 and "cannot be used: file is not a database" in err
+
+
+def test_a_second_process_in_the_same_run_is_refused(sim):
+    import fcntl
+
+    sim("experiment=hvae", "analysis=[]")
+    (run,) = runs()
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, _, err = sim(f"resume={run}")
+    assert status == 2 and "is in use by another process" in err
+
+
+def test_a_dry_run_shows_each_condition_once_asks_nobody_and_leaves_nothing(sim):
+    status, out, err = sim("experiment=hvae", "dry_run=true")
+    assert (status, err) == (0, "") and not Path("outputs").exists()
+    assert out.count("=====") == 2 * 10 and "100 agents, 100 episodes; nobody was asked" in out
+    assert "tokens in the prompt" in out and "85 points for you, 76 points" in out
+    assert "the competitive social value orientation" in out
+
+
+def test_a_report_is_made_again_without_a_model_and_tells_conversations(sim, report):
+    sim("experiment=hvae")
+    (run,) = runs()
+    page, table = run / "report.html", run / "results" / "value_rationality.csv"
+    before = page.read_bytes(), table.read_bytes()
+    page.unlink()
+    table.unlink()
+    status, out, _ = report(run)
+    assert status == 0 and str(page) in out
+    assert (page.read_bytes(), table.read_bytes()) == before
+    status, out, _ = report(run, "agent=hvae_goal-competitive-3")
+    assert status == 0 and "goal: user" in out and "Answer: " in out
+    status, _, err = report(run, "agent=nobody")
+    assert status == 2 and "agent must be in" in err
+    status, _, err = report(run.parent.parent)
+    assert status == 2 and "must be a run folder or a sweep" in err
+
+
+def test_a_run_that_reads_too_little_says_so_loudly(sim):
+    sim("experiment=hvae", "model.unread=0.5", "n_reasks=0", "analysis=[value_rationality]")
+    (run,) = runs()
+    assert "could not be read; the study" in (run / "report.html").read_text()
+    counts = json.loads((run / "manifest.json").read_text())["counts"]
+    assert counts["unparsed"] + counts["refused"] > 200
+
+
+def test_an_orientation_of_ones_own_needs_config_only(sim):
+    status, *_ = sim(
+        "experiment=hvae",
+        "+theory.orientations.egalitarian={angle: 40, definition: Likes equality.}",
+        "+model.angles.egalitarian=40",
+        "population=counts",
+        "+population.counts.egalitarian=5",
+        "analysis=[value_rationality]",
+    )
+    (run,) = runs()
+    table = pl.read_csv(run / "results" / "value_rationality.csv")
+    assert status == 0 and "egalitarian" in table["value"]
