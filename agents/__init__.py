@@ -1,0 +1,1 @@
+"""Who plays: value theories, populations, value-assignment methods, scripted agents."""

@@ -1,0 +1,1 @@
+"""Rules of games: numbers in, numbers out, and words for language models."""

@@ -239,5 +239,3 @@ class Allocation(Game):
                 "option_order": spaces.Box(0, n - 1, (n,), np.int16),
             }
         )
-
-

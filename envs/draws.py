@@ -60,7 +60,7 @@ def uniform(keys: Keys, n: int = 1) -> Uniforms:
     counters = np.arange(1, n + 1, dtype=np.uint64) * _GOLDEN
     bits = _mix(keys[..., None] + counters)
     bits >>= _S11
-    return bits * 2.0**-53
+    return np.multiply(bits, 2.0**-53, dtype=np.float64)
 
 
 def permutation(keys: Keys, n: int, offered: NDArray[np.bool_] | None = None) -> NDArray[np.int16]:

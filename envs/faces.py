@@ -4,8 +4,6 @@
 rows of `Game.observe`; actions are canonical options; `describe(observation)` words one.
 """
 
-from typing import Any
-
 import gymnasium
 import numpy as np
 from pettingzoo import AECEnv, ParallelEnv

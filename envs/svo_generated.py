@@ -14,9 +14,7 @@ POLE_ANGLES = {"altruistic": 90.0, "prosocial": 45.0, "individualistic": 0.0, "c
 
 def _bounds(name: str, got: Sequence[float], low: float, high: float) -> tuple[float, float]:
     if len(got) != 2 or not low <= got[0] <= got[1] <= high:
-        raise ValueError(
-            f"{name} must be [least, most] within {low:g}..{high:g}, got {list(got)}"
-        )
+        raise ValueError(f"{name} must be [least, most] within {low:g}..{high:g}, got {list(got)}")
     return got[0], got[1]
 
 

@@ -153,12 +153,12 @@ class Rollout:
 
     def _open(self, slots: Rows) -> Rows:
         """Rows of the slots that must act now."""
-        slots, seats = self._game.pending(slots)
-        rows = slots * self._n_seats + seats
-        np.add.at(self._waiting, slots, 1)
+        where, seats = self._game.pending(slots)
+        rows = np.asarray(where * self._n_seats + seats, np.int64)
+        np.add.at(self._waiting, where, 1)
         self._pending[rows] = True
         if self._talk:
-            self._talk.open(rows, self._step[slots])
+            self._talk.open(rows, self._step[where])
         return rows
 
     def _settle(self, rows: Rows, action: NDArray[np.integer], status: NDArray | int) -> None:

@@ -53,8 +53,9 @@ def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, A
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Lets the garbage collector look less often: conversations live long and have no cycles,
-    and scanning them again and again took a third of all time.
+    """Lets the garbage collector look less often.
+
+    Conversations live long and have no cycles; scanning them again took a third of all time.
     """
     before = gc.get_threshold()
     gc.set_threshold(50_000, 20, 20)

@@ -73,8 +73,8 @@ def test_always_k_takes_the_position_shown_not_the_option():
 def test_shares_that_do_not_divide_go_to_the_largest_remainders():
     members = by_shares(THEORY, 10, {"altruistic": 0.55, "prosocial": 0.25, "control": 0.2})
     counts = {v: sum(m.value == v for m in members) for v in ("altruistic", "prosocial", None)}
-    assert sum(counts.values()) == 10 and counts[None] == 2
-    assert counts in ({"altruistic": 6, "prosocial": 2, None: 2}, {"altruistic": 5, "prosocial": 3, None: 2})  # fmt: skip
+    # 5.5 and 2.5: equal remainders, so the first in the list has the seat.
+    assert counts == {"altruistic": 6, "prosocial": 2, None: 2}
 
 
 @given(st.integers(1, 500), st.lists(st.integers(0, 20), min_size=3, max_size=3).filter(any))

@@ -1,3 +1,4 @@
+import itertools
 import random
 import re
 import warnings
@@ -128,7 +129,7 @@ def test_observations_lie_in_their_space_rewards_are_finite_and_no_buffer_is_sha
     for observation, copy in kept:
         np.testing.assert_equal(observation, copy)
         arrays = [v for v in observation.values() if isinstance(v, np.ndarray)]
-        for a, b in zip(arrays, arrays[1:], strict=False):
+        for a, b in itertools.pairwise(arrays):
             assert not np.shares_memory(a, b)
     # What a caller writes into an observation changes nothing of the game.
     seen, _ = env.reset(seed=1)
@@ -190,7 +191,7 @@ def test_words_name_every_option_in_the_order_shown(case):
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_an_option_that_is_not_offered_is_refused(case):
     env = parallel(make(case))
-    seen, _ = env.reset(seed=0)
+    env.reset(seed=0)
     for wrong in (-1, 9, 100):
         with pytest.raises(ValueError, match=r"must lie in 0\.\.\d+, got"):
             env.step(dict.fromkeys(env.agents, wrong))

@@ -146,7 +146,7 @@ def test_a_failed_call_stops_a_study_that_says_so_and_is_asked_again_on_resume(t
         return Reply("", error="timeout: no answer in 60 s") if failing else "Answer: C"
 
     rules = Rules(0, 1, "uniform", "stop", "text", 64)
-    with pytest.raises(CallFailed, match="episode 2, seat 0, step 3.*timeout: no answer"):
+    with pytest.raises(CallFailed, match=r"episode 2, seat 0, step 3.*timeout: no answer"):
         play(tmp_path / "r", Sayings(say), rules=rules)
     broken[0] = False
     second = Sayings(say)
@@ -175,7 +175,8 @@ def test_rows_do_not_depend_on_the_order_or_the_size_of_what_comes_back(tmp_path
 
     plain, *_ = play(tmp_path / "a", Sayings(say), members=40)
     shuffled = Sayings(say, np.random.default_rng(1), hold=3)
-    mixed, *_ = play(tmp_path / "b", shuffled, members=40, rules=Rules(0, 1, "uniform", "record", "text", 7))  # fmt: skip
+    few = Rules(0, 1, "uniform", "record", "text", 7)
+    play(tmp_path / "b", shuffled, members=40, rules=few)
     for name in ("decisions", "turns"):
         one, other = ((tmp_path / f / f"{name}.parquet").read_bytes() for f in "ab")
         assert one == other
@@ -216,7 +217,7 @@ def test_a_prompt_that_changed_since_stops_the_run(tmp_path):
     agents: dict[str, Agent] = {
         "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
     }
-    with pytest.raises(Refusal, match="the prompt of episode 0, seat 0, step 0, .* changed since"):
+    with pytest.raises(Refusal, match=r"the prompt of episode 0, seat 0, step 0, .* changed since"):
         play(tmp_path / "r", Sayings(lambda q: "Answer: A"), agents=agents)
 
 

@@ -1,0 +1,1 @@
+"""Ways to assign a value, one file each."""

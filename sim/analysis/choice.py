@@ -27,12 +27,14 @@ def choice_scores(tables: Tables, wanted: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(CONTROL.alias("control"))
     assigned = decisions.filter(pl.col("target").is_not_null())
     controls = decisions.filter("control").drop("value", "target")
-    controls = controls.join(wanted.lazy(), how="cross", maintain_order="left_right").select(assigned.collect_schema().names())
+    controls = controls.join(wanted.lazy(), how="cross", maintain_order="left_right")
+    controls = controls.select(assigned.collect_schema().names())
     targets = pl.concat(
         [assigned.select("target").unique().collect(), wanted.select("target")]
     ).unique()
     rows = pl.concat([assigned, controls])
-    rows = rows.join(_stakes(tables.items, targets).lazy(), on=[*_ITEM, "target"], how="left", maintain_order="left")
+    stakes = _stakes(tables.items, targets).lazy()
+    rows = rows.join(stakes, on=[*_ITEM, "target"], how="left", maintain_order="left")
     return _sums(rows).collect().sort(*GROUP, "control", "agent_id")
 
 

@@ -1,0 +1,1 @@
+"""How models are served: one backend per file, and the journal around them."""

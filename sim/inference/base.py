@@ -78,8 +78,9 @@ class Backend(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """All that tells its replies from another's: model, revision, adapter, chat template,
-        sampling parameters ... (JSON values). Part of every journal key.
+        """All that tells its replies from another's, as JSON values; part of every journal key.
+
+        Model, revision, adapter, chat template, sampling parameters ...
         """
 
     @abstractmethod

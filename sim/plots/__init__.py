@@ -1,0 +1,1 @@
+"""One figure per analyzer, of the same name: result table -> Figure."""
