@@ -71,7 +71,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 def kill_at_random_moments(folder: Path, n: int, seed: int) -> int:
-    """Kills a run and its resumptions at random moments; returns how many kills found it playing."""
+    """Kills a run and its resumptions at random moments; returns how many hit."""
     rng, hits = random.Random(seed), 0
     words: tuple[str, ...] = ()
     for _ in range(n):

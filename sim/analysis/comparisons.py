@@ -15,52 +15,47 @@ _LEVELS = ("chance", "best_constant", "human")
 def gains(agents: pl.DataFrame, scored: list[dict], seed: int) -> list[dict]:
     """A `gain` row for each `vr` row of a non-control: its estimate minus the control's.
 
-    The control is that of the same kind of agent where there is one, else all controls of the same
-    model and instrument; unpaired. `agents` has one row per (group, control, agent_id).
+    The control is that of the same kind of agent where there is one, else every kind of control of
+    the same model and instrument, each in a row of its own; unpaired. Scripted agents have no
+    model and so no control: they are baselines themselves. `agents` has one row per (group,
+    control, agent_id).
     """
     controls = agents.filter("control")
     rows = []
-    for row in (r for r in scored if not r["control"]):
+    for row in (r for r in scored if not r["control"] and r["model"] is not None):
         same = ["instrument", "model", "value", "target"]
         pool = controls.filter(pl.col(c).eq_missing(pl.lit(row[c])) for c in same)
         own = pool.filter(pl.col("agent") == row["agent"])
-        pool = pool if own.is_empty() else own
-        if pool.is_empty():
-            continue
-        part = agents.filter(
-            ~pl.col("control"), *(pl.col(c).eq_missing(pl.lit(row[c])) for c in GROUP)
-        )
-        key = [row[c] for c in GROUP]
-        a, b = _vr(part, seed, "gain", *key), _vr(pool, seed, "control", *key)
-        low, high, kind = difference(a, 0, b, 0)
-        base = b.estimate[0]
-        levels = {c: row[c] for c in _LEVELS if row.get(c) is not None}
-        rows.append(
-            row
-            | {c: cell(level - base) for c, level in levels.items()}
-            | {"measure": "gain", "against": _methods(pool), "estimate": cell(a.estimate[0] - base)}
-            | {"low": cell(low), "high": cell(high), "interval": kind}
-        )
+        rows += [
+            _gain(row, agents, control, seed)
+            for _, control in groups(pool if own.is_empty() else own, ["agent", "method"])
+        ]
     return rows
 
 
+def _gain(row: dict, agents: pl.DataFrame, control: pl.DataFrame, seed: int) -> dict:
+    part = agents.filter(~pl.col("control"), *(pl.col(c).eq_missing(pl.lit(row[c])) for c in GROUP))
+    agent, method = control.select("agent", "method").row(0)
+    key = [row[c] for c in GROUP]
+    a, b = _vr(part, seed, "gain", *key), _vr(control, seed, "control", agent, method, *key)
+    low, high, kind = difference(a, 0, b, 0)
+    base = b.estimate[0]
+    levels = {c: row[c] for c in _LEVELS if row.get(c) is not None}
+    return (
+        row
+        | {c: cell(level - base) for c, level in levels.items()}
+        | {"measure": "gain", "estimate": cell(a.estimate[0] - base)}
+        | {"against": method if agent == row["agent"] else f"{agent}/{method}"}
+        | {"low": cell(low), "high": cell(high), "interval": kind}
+    )
+
+
 def _vr(part: pl.DataFrame, seed: int, *key: object) -> Means:
-    # Kinds are told apart first: a scripted kind whose agents all answer alike is one unit.
-    kinds = [kind for _, kind in groups(part, ["agent", "method"])]
-    ids, taken = [], 0
-    for kind in kinds:
-        _, index = np.unique(unit_ids(kind), return_inverse=True)
-        ids.append(index + taken)
-        taken += int(index.max()) + 1
-    return means(_column(pl.concat(kinds), "vr"), np.concatenate(ids), generator(seed, *key))
+    return means(_column(part, "vr"), unit_ids(part), generator(seed, *key))
 
 
 def _column(part: pl.DataFrame, name: str) -> np.ndarray:
     return part.select(pl.col(name).cast(pl.Float64)).to_numpy()
-
-
-def _methods(pool: pl.DataFrame) -> str:
-    return "+".join(sorted({m or a for m, a in pool.select("method", "agent").iter_rows()}))
 
 
 def contrasts(agents: pl.DataFrame, tables: Tables, seed: int) -> list[dict]:
