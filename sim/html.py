@@ -243,7 +243,8 @@ def _warnings(
     table = results.get("value_rationality")
     if table is not None and "unread" in table.columns:
         over = table.filter(pl.col("unread") > limit)
-        over = over.select("instrument", "model", "agent", "method", "unread").sort("unread")
+        names = ["instrument", "model", "agent", "method"]
+        over = over.select(*names, "unread").sort("unread", *names)
         for *names, share in over.unique(
             over.columns[:-1], keep="last", maintain_order=True
         ).rows():

@@ -38,8 +38,9 @@ def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, A
         manifest.write(folder, about)
         try:
             start = time.monotonic()
-            asking = play(parts, folder, config.journal.fsync, config.display)
-            about |= _account(folder, time.monotonic() - start, asking)
+            about |= play(parts, folder, config.journal.fsync, config.display)
+            del parts  # a large population; the tables have it all
+            about |= _account(folder, time.monotonic() - start)
             # As it will be read back, so that a report made again has equal bytes.
             analyse(folder, config, manifest.plain(about))
             manifest.write(folder, about)
@@ -106,8 +107,8 @@ def _about(
     }
 
 
-def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> Asking | None:
-    """Plays all episodes and closes the tables; returns what was asked of the model."""
+def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, int]:
+    """Plays all episodes and closes the tables; returns how much was asked of the model."""
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
     write_agents(folder, cast.table)
@@ -129,10 +130,14 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> Asking | Non
             journal.close()
         if parts.backend is not None:
             parts.backend.close()
-    return asking
+    return {
+        "asked": asking.n_asked if asking else 0,
+        "replayed": asking.n_replayed if asking else 0,
+        "shared": asking.n_shared if asking else 0,
+    }
 
 
-def _account(folder: Path, seconds: float, asking: Asking | None) -> dict[str, Any]:
+def _account(folder: Path, seconds: float) -> dict[str, Any]:
     """What was played, counted from the finished tables."""
     decisions = pl.scan_parquet(folder / "decisions.parquet")
     counts = dict(decisions.group_by("status").len().collect().iter_rows())
@@ -144,9 +149,6 @@ def _account(folder: Path, seconds: float, asking: Asking | None) -> dict[str, A
         "n_decisions": n,
         "counts": {status: counts.get(status, 0) for status in STATUSES},
         "tokens": {"prompt": tokens[0, 0], "output": tokens[0, 1]},
-        "asked": asking.n_asked if asking else 0,
-        "replayed": asking.n_replayed if asking else 0,
-        "shared": asking.n_shared if asking else 0,
         "seconds": round(seconds, 3),
         "decisions_per_second": round(n / seconds, 1),
     }

@@ -81,13 +81,12 @@ def whole_stack(n_agents: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         parts = build(config)
-        asking = play(parts, Path(folder), False, False)
+        asked = play(parts, Path(folder), False, False)
         cpu = time.process_time() - start
         size = sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
     decisions = 6 * len(parts.cast.seating)
-    asked = asking.n_asked if asking else 0
-    return {"n": decisions, "turns": asked, "cpu": cpu, "peak": peak, "disk": size / 2**20}
+    return {"n": decisions, "turns": asked["asked"], "cpu": cpu, "peak": peak, "disk": size / 2**20}
 
 
 def _apart(n_agents: int) -> dict[str, float]:

@@ -21,57 +21,74 @@ def choice_scores(tables: Tables, wanted: pl.DataFrame) -> pl.DataFrame:
     choice_vrc, corrected for it; n_items, n_unread, n_flat (decisions, read or not; flat ones have
     nothing at stake and are left out).
     """
-    names = ["agent_id", "model", "agent", "method", "action", "payoff_self", "payoff_other"]
-    decisions = tables.decisions.select(
-        *_ITEM, *names, "option_self", "option_other", "value", "target"
-    ).with_columns(CONTROL.alias("control"))
-    assigned = decisions.filter(pl.col("target").is_not_null())
-    controls = decisions.filter("control").drop("value", "target")
-    controls = controls.join(wanted.lazy(), how="cross", maintain_order="left_right")
-    controls = controls.select(assigned.collect_schema().names())
-    targets = pl.concat(
-        [assigned.select("target").unique().collect(), wanted.select("target")]
-    ).unique()
-    rows = pl.concat([assigned, controls])
-    stakes = _stakes(tables.items, targets).lazy()
-    rows = rows.join(stakes, on=[*_ITEM, "target"], how="left", maintain_order="left")
-    return _sums(rows).collect().sort(*GROUP, "control", "agent_id")
+    stakes = _stakes(tables.items, tables.decisions, wanted)
+    parts = [_sums(tables.decisions.filter(pl.col("target").is_not_null()), stakes, False)]
+    controls = tables.decisions.filter(CONTROL)
+    for value, target in wanted.iter_rows():
+        against = [
+            pl.lit(value, pl.String).alias("value"),
+            pl.lit(target, pl.Float64).alias("target"),
+        ]
+        parts.append(_sums(controls.with_columns(against), stakes, True))
+    return _ratios(pl.concat(parts)).sort(*GROUP, "control", "agent_id")
 
 
-def _stakes(items: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
+def _stakes(items: pl.DataFrame, decisions: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
     """Best, worst and mean utility of each item's options for each target."""
+    assigned = decisions.select("target").drop_nulls().unique().collect()
+    targets = pl.concat([assigned, wanted.select("target")]).unique(maintain_order=True)
     options = items.filter(pl.col("payoff_self").is_not_null()).join(targets, how="cross")
-    utility = _cos() * pl.col("payoff_self") + _sin() * pl.col("payoff_other")
-    return options.group_by(*_ITEM, "target", maintain_order=True).agg(
-        utility.max().alias("best"), utility.min().alias("worst"), utility.mean().alias("mean")
+    utility = _utility("payoff_self", "payoff_other")
+    return (
+        options.group_by(*_ITEM, "target", maintain_order=True)
+        .agg(
+            utility.max().alias("best"), utility.min().alias("worst"), utility.mean().alias("mean")
+        )
+        .lazy()
     )
 
 
-def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _sums(decisions: pl.LazyFrame, stakes: pl.LazyFrame, control: bool) -> pl.DataFrame:
+    """One row per (agent_id, instrument): utility gained, by chance and at stake, and counts."""
+    names = ["agent_id", *GROUP[:-1]]
     # Where payoffs depend on the others' acts, the row carries its own options.
-    utility = pl.col("option_self") * _cos() + pl.col("option_other") * _sin()
-    read = pl.col("action").is_not_null()
+    utility = _utility("option_self", "option_other")
     at_stake = pl.col("best") - pl.col("worst")
-    counted = read & (at_stake > _FLAT)
-    chosen = _cos() * pl.col("payoff_self") + _sin() * pl.col("payoff_other")
-    # Sums of floats depend on their order: it is kept, so that equal tables give equal bytes.
-    sums = (
-        rows.with_columns(
+    counted = pl.col("action").is_not_null() & (at_stake > _FLAT)
+    gained = _utility("payoff_self", "payoff_other") - pl.col("worst")
+    rows = (
+        decisions.join(stakes, on=[*_ITEM, "target"], how="left", maintain_order="left")
+        .with_columns(
             pl.coalesce(utility.list.max(), "best").alias("best"),
             pl.coalesce(utility.list.min(), "worst").alias("worst"),
             pl.coalesce(utility.list.mean(), "mean").alias("mean"),
         )
         .filter(pl.col("best").is_not_null())
-        .group_by(*GROUP, "control", "agent_id", maintain_order=True)
-        .agg(
-            (chosen - pl.col("worst")).filter(counted).sum().alias("gained"),
-            (pl.col("mean") - pl.col("worst")).filter(counted).sum().alias("by_chance"),
-            at_stake.filter(counted).sum().alias("at_stake"),
-            pl.len().alias("n_items"),
-            (~read).sum().alias("n_unread"),
-            (at_stake <= _FLAT).sum().alias("n_flat"),
+        .select(
+            "target",
+            *(pl.col(c).cast(pl.Categorical) for c in names),
+            pl.when(counted).then(gained).alias("gained"),
+            pl.when(counted).then(pl.col("mean") - pl.col("worst")).alias("by_chance"),
+            pl.when(counted).then(at_stake).alias("at_stake"),
+            pl.col("action").is_null().alias("n_unread"),
+            (at_stake <= _FLAT).alias("n_flat"),
         )
+        .collect(engine="streaming")  # takes half the memory
     )
+    # Sums of floats depend on their order: it is kept, so that equal tables give equal bytes.
+    return (
+        rows.group_by("agent_id", "instrument", maintain_order=True)
+        .agg(
+            pl.col(GROUP[1:]).first(),
+            pl.col("gained", "by_chance", "at_stake").sum(),
+            pl.len().alias("n_items"),
+            pl.col("n_unread", "n_flat").sum(),
+        )
+        .with_columns(pl.col(names).cast(pl.String), pl.lit(control).alias("control"))
+    )
+
+
+def _ratios(sums: pl.DataFrame) -> pl.DataFrame:
     whole = pl.when(pl.col("at_stake") > 0).then(pl.col("at_stake"))
     return sums.with_columns(
         (pl.col("gained") / whole).alias("choice_vr"),
@@ -81,9 +98,7 @@ def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _cos() -> pl.Expr:
-    return (pl.col("target") * (np.pi / 180)).cos()
-
-
-def _sin() -> pl.Expr:
-    return (pl.col("target") * (np.pi / 180)).sin()
+def _utility(own: str, other: str) -> pl.Expr:
+    """Utility of payoffs to oneself and to the others, for the target in the same row."""
+    radians = pl.col("target") * (np.pi / 180)
+    return radians.cos() * pl.col(own) + radians.sin() * pl.col(other)

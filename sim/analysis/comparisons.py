@@ -66,7 +66,9 @@ def contrasts(agents: pl.DataFrame, tables: Tables, seed: int) -> list[dict]:
     `against` names. p values are Holm-corrected within (instrument, model).
     """
     members = tables.agents.select("agent_id", "member")
-    valued = agents.filter(~pl.col("control")).join(members, on="agent_id", how="inner")
+    valued = agents.filter(~pl.col("control")).join(
+        members, on="agent_id", how="inner", maintain_order="left"
+    )
     rows = []
     for within, part in groups(valued.drop_nulls("member"), ["instrument", "model"]):
         found = []

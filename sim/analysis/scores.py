@@ -48,16 +48,18 @@ def against_orientations(rows: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFra
 
 def requests(tables: Tables) -> pl.DataFrame:
     """Per (agent_id, instrument): the hash of all requests and of all answers; scripted or not."""
-    answer = pl.struct("item", "action").hash(_SEED)
+    request = pl.col("request")
     return (
-        tables.decisions.select("agent_id", "instrument", "item", "action", "request")
-        .group_by("agent_id", "instrument")
-        .agg(
-            pl.col("request").drop_nulls().hash(_SEED).sum().alias("requests"),
-            pl.col("request").is_null().all().alias("scripted"),
-            answer.sum().alias("answers"),
+        tables.decisions.select(
+            "agent_id",
+            "instrument",
+            pl.when(request.is_not_null()).then(request.hash(_SEED)).alias("requests"),
+            request.is_null().alias("scripted"),
+            pl.struct("item", "action").hash(_SEED).alias("answers"),
         )
-        .collect()
+        .group_by("agent_id", "instrument")
+        .agg(pl.col("requests", "answers").sum(), pl.col("scripted").all())
+        .collect(engine="streaming")
     )
 
 

@@ -16,7 +16,8 @@ from sim.tables import Tables
 SLIDER = "svo_slider"
 SECONDARY = "svo_slider_secondary"
 _ITEM = ["env", "instrument", "item"]
-_NAMES = ["seat", "agent_id", "agent", "value", "method", "model"]
+_WHO = ["episode", "repeat", "target", "seat", "agent_id", "agent", "value", "method", "model"]
+_WHO += ["instrument"]
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,22 @@ def sheets(tables: Tables, orders: bool = False) -> list[Sheet]:
     catalog = _catalog(tables.items)
     if catalog.is_empty():
         return []
-    answers = _answers(tables, catalog, orders)
+    answers, starts = _answers(tables, catalog)
+    shown = _orders(tables, catalog) if orders else None
+    who = _who(tables, catalog, answers["row"].to_numpy()[starts])
     payoffs = _payoffs(tables.items, catalog)
-    unit = ["episode", "seat", "occasion", "group"]
-    new = np.any(
-        [np.diff(answers[c].to_physical().to_numpy(), prepend=-1) != 0 for c in unit], axis=0
-    )
-    starts = np.flatnonzero(new)
     sizes = np.diff(starts, append=len(answers))
     index = answers["index"].to_numpy()
     found = []
     for k in np.unique(sizes):
         at = starts[sizes == k][:, None] + np.arange(k)
+        same = who.filter(sizes == k)
         forms, inverse = np.unique(index[at], axis=0, return_inverse=True)
-        found += [
-            _sheet(answers, at[inverse.ravel() == f], catalog, form, payoffs)
-            for f, form in enumerate(forms)
-        ]
+        for f, form in enumerate(forms):
+            mine = inverse.ravel() == f
+            found.append(
+                _sheet(answers[at[mine].ravel()], same.filter(mine), shown, catalog, form, payoffs)
+            )
     return sorted(found, key=lambda s: (s.instrument, s.items))
 
 
@@ -107,26 +107,56 @@ def _catalog(items: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _answers(tables: Tables, catalog: pl.DataFrame, orders: bool) -> pl.DataFrame:
-    """One row per decision, sorted so that the items of a unit are neighbours.
+def _rows(tables: Tables, catalog: pl.DataFrame) -> pl.LazyFrame:
+    """The decisions that belong on a sheet, numbered."""
+    return tables.decisions.join(
+        catalog.lazy(), on=_ITEM, how="inner", maintain_order="left"
+    ).with_row_index("row")
 
-    Names are categorical: a million rows of strings would take most of the memory.
-    """
-    columns = ["episode", "repeat", "target", "action", "instrument", "index", "group"]
-    columns += ["option_order"] if orders else []
-    unit = ["episode", "seat", "index"]
+
+def _answers(tables: Tables, catalog: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    """One row per decision, the items of a unit side by side, and where each unit starts."""
+    columns = ["row", "episode", "seat", "index", "group", "action"]
+    answers = (
+        _rows(tables, catalog)
+        .with_columns(pl.col("seat").cast(pl.Categorical))
+        .select(*columns, (pl.col("status") == "repaired").alias("repaired"))
+        .collect(engine="streaming")  # takes half the memory
+    )
+    episode, index, group = (answers[c].to_numpy() for c in ("episode", "index", "group"))
+    seat = answers["seat"].cast(pl.String).rank("dense").to_numpy()
+    # An item asked again in the same episode opens another sheet: its occasion.
+    order = np.lexsort((index, seat, episode))
+    new = _changes(episode[order], seat[order], index[order])
+    starts = np.flatnonzero(new)
+    occasion = np.empty(len(order), np.int64)
+    occasion[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    order = np.lexsort((index, group, occasion, seat, episode))
+    unit = (episode[order], seat[order], occasion[order], group[order])
+    return answers[order], np.flatnonzero(_changes(*unit))
+
+
+def _changes(*columns: np.ndarray) -> np.ndarray:
+    """Whether any of the columns differs from its row above; true in the first row."""
+    return np.any([np.diff(c.astype(np.int64), prepend=-1) != 0 for c in columns], axis=0)
+
+
+def _orders(tables: Tables, catalog: pl.DataFrame) -> np.ndarray:
+    """Orders of options (rows, options) of the decisions on sheets, -1 beyond the last option."""
+    lists = _rows(tables, catalog).select("option_order").collect(engine="streaming")
+    sizes = lists["option_order"].list.len().fill_null(0).to_numpy()
+    shown = np.full((len(sizes), int(sizes.max(initial=1))), -1, dtype=np.int16)
+    flat = lists["option_order"].explode().drop_nulls().to_numpy()
+    shown[np.arange(shown.shape[1]) < sizes[:, None]] = flat
+    return shown
+
+
+def _who(tables: Tables, catalog: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
+    """Whose the decisions at `rows` are: read apart, since names take the most memory."""
+    wanted = pl.LazyFrame({"row": rows}, schema={"row": pl.get_index_type()})
+    found = _rows(tables, catalog).select("row", *_WHO).join(wanted, on="row", how="semi")
     return (
-        tables.decisions.join(catalog.lazy(), on=_ITEM, how="inner", maintain_order="left")
-        .select(
-            *columns,
-            (pl.col("status") == "repaired").fill_null(False).alias("repaired"),
-            *(pl.col(c).cast(pl.Categorical) for c in _NAMES),
-        )
-        .with_columns(pl.col("instrument").cast(pl.Categorical))
-        .collect()
-        # An item asked again in the same episode opens another sheet.
-        .with_columns(pl.int_range(pl.len()).over(unit).alias("occasion"))
-        .sort("episode", "seat", "occasion", "group", "index", maintain_order=True)
+        wanted.join(found, on="row", maintain_order="left").drop("row").collect(engine="streaming")
     )
 
 
@@ -147,17 +177,14 @@ def _payoffs(items: pl.DataFrame, catalog: pl.DataFrame) -> tuple[np.ndarray, ..
     return options, centre, ends["radius"].to_numpy(), np.array(poles)
 
 
-def _sheet(answers, at, catalog, form, payoffs) -> Sheet:
-    flat = answers.select(pl.col("^action|repaired|option_order$"))[at.ravel()]
+def _sheet(answers, who, shown, catalog, form, payoffs) -> Sheet:
+    shape = (len(who), len(form))
     items = catalog[form.tolist()]
     instrument = items["instrument"][0]
-    actions = flat["action"].cast(pl.Float64).to_numpy().reshape(at.shape)
-    repaired = flat["repaired"].to_numpy().reshape(at.shape)
-    rows = answers.drop("option_order", strict=False)[at[:, 0]].select(
-        "episode", "repeat", "target", pl.col(*_NAMES, "instrument").cast(pl.String)
-    )
+    actions = answers["action"].cast(pl.Float64).to_numpy().reshape(shape)
+    repaired = answers["repaired"].fill_null(False).to_numpy().reshape(shape)
     counts = {
-        "n_items": np.full(len(at), len(form)),
+        "n_items": np.full(len(who), len(form)),
         "n_unread": np.isnan(actions).sum(1),
         "n_repaired": repaired.sum(1),
     }
@@ -171,15 +198,8 @@ def _sheet(answers, at, catalog, form, payoffs) -> Sheet:
         radius=radius,
         poles=poles,
         complete=not fixed or len(form) == items["group_size"][0],
-        rows=rows.with_columns(pl.Series(k, v, pl.Int64) for k, v in counts.items()),
+        rows=who.with_columns(pl.Series(k, v, pl.Int64) for k, v in counts.items()),
         actions=actions,
         repaired=repaired,
-        orders=_orders(flat["option_order"], at.shape) if "option_order" in flat.columns else None,
+        orders=None if shown is None else shown[answers["row"].to_numpy()].reshape(*shape, -1),
     )
-
-
-def _orders(lists: pl.Series, shape: tuple[int, ...]) -> np.ndarray:
-    sizes = lists.list.len().fill_null(0).to_numpy()
-    out = np.full((len(sizes), int(sizes.max(initial=1))), -1, dtype=np.int16)
-    out[np.arange(out.shape[1]) < sizes[:, None]] = lists.explode().drop_nulls().to_numpy()
-    return out.reshape(*shape, -1)

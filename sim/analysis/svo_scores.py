@@ -51,7 +51,10 @@ def svo_scores(tables: Tables) -> pl.DataFrame:
     table = pl.concat(
         [
             table.filter(has_slider).join(
-                first.select(*same, "ia_index", "ia_type"), on=same, how="left"
+                first.select(*same, "ia_index", "ia_type"),
+                on=same,
+                how="left",
+                maintain_order="left",
             ),
             table.filter(~has_slider),
             indices.join(table.filter(has_slider), on=same, how="anti"),

@@ -139,7 +139,8 @@ def _row(key: dict, measure: str, m: Means, j: int, n_agents: int) -> dict:
 
 
 def _choice_rows(agents: pl.DataFrame, asked: pl.DataFrame, seed: int) -> list[dict]:
-    agents = agents.join(asked, on=["agent_id", "instrument"], how="left")
+    same = ["agent_id", "instrument"]
+    agents = agents.join(asked, on=same, how="left", maintain_order="left")
     rows = []
     for key, part in groups(agents, _KEYS):
         names = ["choice_vr", "choice_vrc"]
