@@ -19,6 +19,7 @@ from typing import Any
 import hydra
 import numpy as np
 from gymnasium import Env
+from gymnasium.vector import SyncVectorEnv
 from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
@@ -72,8 +73,34 @@ def one_seat(n: int) -> tuple[int, float]:
     return n, time.process_time() - start
 
 
+def side_by_side(n: int, n_envs: int = 64) -> tuple[int, float]:
+    """Decisions and CPU seconds of the same softmax agents over Gymnasium's own vector env.
+
+    What one would run without the batched rules: each copy of the one-seat face is stepped by
+    itself.
+    """
+    from envs.faces import single
+
+    config = compose("agent=softmax")
+    agent = instantiate(config.agent.softmax)
+    targets = np.linspace(-45, 90, n_envs)
+    envs = SyncVectorEnv([lambda: single(instantiate(config.env))] * n_envs)
+    seen, _ = envs.reset(seed=0)
+    draws = np.random.default_rng(0)
+    done, start = 0, time.process_time()
+    while done < n:
+        acting = Rows(seen, targets, lambda m: draws.random((n_envs, m)))
+        seen, *_ = envs.step(agent.act(acting))
+        done += n_envs
+    return done, time.process_time() - start
+
+
 def whole_stack(n_agents: int) -> dict[str, float]:
-    """`experiment=hvae` with scripted replies: from the config to closed tables."""
+    """`experiment=hvae` with scripted replies: from the config to closed tables.
+
+    Its memory is that of tables and report together.
+    """
+    from sim.analyse import analyse
     from sim.run import play
     from sim.setup import build
 
@@ -81,11 +108,13 @@ def whole_stack(n_agents: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         parts = build(config)
+        decisions = 6 * len(parts.cast.seating)
         asked = play(parts, Path(folder), False, False)
         cpu = time.process_time() - start
         size = sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file())
+        del parts
+        analyse(Path(folder), config, {})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
-    decisions = 6 * len(parts.cast.seating)
     return {"n": decisions, "turns": asked["asked"], "cpu": cpu, "peak": peak, "disk": size / 2**20}
 
 
@@ -108,6 +137,8 @@ def rows(sizes: list[int], n: int, times: int) -> Iterator[tuple[str, str, str, 
         yield _row(f"scripted softmax decisions, batched, {name}", done, cpu)
     done, cpu = _best(lambda: one_seat(max(n // 50, 1000)), times)
     yield _row("steps of the one-seat Gymnasium face", done, cpu)
+    done, cpu = _best(lambda: side_by_side(max(n // 50, 1000)), times)
+    yield _row("scripted softmax decisions, Gymnasium SyncVectorEnv, fixed order", done, cpu)
     for size in sizes:
         run = _apart(size)
         yield _row(
@@ -124,8 +155,8 @@ def main() -> int:
     """Measures and prints; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.throughput", description=__doc__)
     parser.add_argument(
-        "--agents", type=int, nargs="*", default=[1_000, 10_000, 100_000],
-        help="population sizes of the whole-stack rows (default: 1000 10000 100000)",
+        "--agents", type=int, nargs="*", default=[1_000, 10_000, 100_000, 170_000],
+        help="population sizes of the whole-stack rows (default: 1000 10000 100000 170000)",
     )  # fmt: skip
     parser.add_argument("--n", type=int, default=5_000_000, help="decisions of the batched rows")
     parser.add_argument("--times", type=int, default=3, help="runs of the small rows, best shown")
@@ -136,7 +167,7 @@ def main() -> int:
         print(json.dumps(whole_stack(given.only_stack)))
         return 0
     table = Table(title=f"Speed on {os.cpu_count()} cores, CPU time of one process")
-    for column in ("what", "n", "per CPU second", "CPU µs each", "peak memory"):
+    for column in ("what", "n", "per CPU second", "CPU µs each", "peak memory\nwith report"):
         table.add_column(column, justify="left" if column == "what" else "right")
     console = Console(width=None if sys.stdout.isatty() else 120)
     with console.status("measuring ..."):

@@ -9,7 +9,7 @@ def test_the_speed_table_is_printed_for_any_sizes(monkeypatch, capsys):
     )
     assert throughput.main() == 0
     out = capsys.readouterr().out
-    for what in ("fixed order", "shuffled options", "one-seat", "20 agents"):
+    for what in ("fixed order", "shuffled options", "one-seat", "SyncVectorEnv", "20 agents"):
         assert what in out
 
 
