@@ -78,7 +78,6 @@ def write_report(
         "warnings": _warnings(manifest, results, unread_limit),
         "headline": (scored := headline(results.get("value_rationality"))),
         "n_models": len({row["model"] for row in scored if row["model"]}),
-        "n_instruments": len({row["instrument"] for row in scored}),
         "figures": [_figure(name, stem) for name, stem in figures.items()],
         "tables": [_table(name, table) for name, table in results.items()],
         "transcripts": transcripts,
@@ -153,7 +152,10 @@ def _spelt(letter: str) -> str:
 
 
 def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """Rows of the first table: VR beside VRc by group and value, or choices without an angle."""
+    """Rows of the first table: VR beside VRc by group and value, or choices without an angle.
+
+    By instrument, controls last, highest target first.
+    """
     if table is None or not table.height:
         return []
     keys = ["instrument", "model", "agent", "method", "value", "target", "control"]
@@ -171,6 +173,14 @@ def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
             maintain_order="left",
         )
         rows += both.iter_rows(named=True)
+    rows.sort(
+        key=lambda row: (
+            row["instrument"],
+            row["control"],
+            *(row[name] or "" for name in ("model", "agent", "method")),
+            -row["target"],
+        )
+    )
     return rows[:MOST_ROWS]
 
 

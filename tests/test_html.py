@@ -107,7 +107,7 @@ def test_unread_answers_over_the_limit_are_loud_and_name_the_group(report):
 
 def test_the_headline_has_scores_with_intervals_counts_and_levels(report):
     page = report(results={"value_rationality": RATIONALITY})
-    row = re.sub(r"<[^>]+>|\s+", " ", page.split("<tbody>")[1].split("</tr>")[0]).split()
+    row = re.sub(r"<[^>]+>|\s+", " ", page.split("<tbody>")[1].split("</tr>")[1]).split()
     assert row == [
         "hvae", "altruistic", "(90°)", "0.812", "[0.700,", "0.900]", "0.400", "[0.300,",
         "0.500]", "0.502", "0.590", "0.610", "10", "9", "1", "3.4", "%",
