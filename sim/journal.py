@@ -97,6 +97,9 @@ class Journal:
                     f"journal {path} must have schema version {SCHEMA_VERSION}, got {version}"
                 )
             (last,) = self._db.execute("SELECT max(id) FROM requests").fetchone()
+        except Refusal:
+            self._db.close()
+            raise
         except sqlite3.DatabaseError as fault:
             self._db.close()
             raise Refusal(f"journal {path} cannot be used: {fault}") from fault

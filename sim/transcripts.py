@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +10,59 @@ import polars as pl
 
 from sim.tables import load
 
-_TURNS = """SELECT slots.step, slots.turn, slots.attempt, requests.messages, replies.text,
-    replies.reasoning, replies.error
+_TURNS = """SELECT slots.step, slots.turn, slots.attempt, requests.key, requests.messages,
+    replies.text, replies.reasoning, replies.error
     FROM slots JOIN requests ON requests.id = slots.request
     JOIN replies ON replies.request = slots.request
-    WHERE slots.episode = ? AND slots.seat = ? ORDER BY step, turn, attempt"""
+    WHERE slots.episode = ? ORDER BY step, turn, attempt"""
 
 
 def transcript(run: Path, agent_id: str) -> list[dict[str, Any]]:
-    """One agent's conversation: dictionaries with step, kind, role and text, in order.
+    """One agent's conversation: dictionaries with episode, step, kind, role and text, in order.
 
     Raises:
-        ValueError: unknown agent, or one that spoke with no model.
+        ValueError: unknown agent, one that spoke with no model, or no journal to read.
     """
     tables = load(run)
     if agent_id not in tables.agents["agent_id"]:
         some = ", ".join(tables.agents["agent_id"].head(3))
         raise ValueError(f"agent must be in {run} (for instance {some}), got {agent_id!r}")
     turns = tables.turns.filter(pl.col("agent_id") == agent_id)
-    rows = turns.select("episode", "seat", "step", "turn", "try", "kind").collect()
+    rows = turns.select("episode", "step", "turn", "try", "request", "kind").collect()
     if rows.is_empty():
         raise ValueError(f"agent {agent_id!r} of {run} is scripted and has no conversation")
-    kinds = {row[:1] + row[2:5]: row[5] for row in rows.iter_rows()}
-    seats = tables.decisions.select("seat").unique().collect()["seat"].sort().to_list()
-    said = []
-    journal = sqlite3.connect(f"file:{run / 'journal.sqlite'}?mode=ro", uri=True)
     try:
-        for episode, seat in rows.select("episode", "seat").unique(maintain_order=True).rows():
-            for step, turn, attempt, messages, text, reasoning, error in journal.execute(
-                _TURNS, (episode, seats.index(seat))
-            ):
-                about = {
-                    "episode": episode, "step": step,
-                    "kind": kinds[(episode, step, turn, attempt)],
-                }  # fmt: skip
-                said += [about | {"role": r, "text": t} for r, t in json.loads(messages)]
-                if reasoning:
-                    said.append(about | {"role": "reasoning", "text": reasoning})
-                role, text = ("error", error) if error else ("assistant", text)
-                said.append(about | {"role": role, "text": text})
-    finally:
-        journal.close()
+        with closing(_reading(run / "journal.sqlite")) as journal:
+            return [
+                part for e in rows["episode"].unique().sort() for part in _said(journal, e, rows)
+            ]
+    except sqlite3.Error as fault:
+        raise ValueError(f"journal of {run} cannot be read: {fault}") from fault
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """The journal for reading; one that was closed in order needs no files beside it for that."""
+    log = path.with_name(path.name + "-wal")
+    closed = not log.exists() or log.stat().st_size == 0
+    return sqlite3.connect(
+        f"file:{path}?{'mode=ro&immutable=1' if closed else 'mode=ro'}", uri=True
+    )
+
+
+def _said(journal: sqlite3.Connection, episode: int, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    kinds = {row[1:5]: row[5] for row in rows.filter(episode=episode).iter_rows()}
+    said = []
+    for *place, key, messages, text, reasoning, error in journal.execute(_TURNS, (episode,)):
+        # Others' turns of the same episode stand there too.
+        kind = kinds.pop((*place, key.hex()), None)
+        if kind is None:
+            continue
+        about = {"episode": episode, "step": place[0], "kind": kind}
+        said += [about | {"role": r, "text": t} for r, t in json.loads(messages)]
+        if reasoning:
+            said.append(about | {"role": "reasoning", "text": reasoning})
+        role, text = ("error", error) if error else ("assistant", text)
+        said.append(about | {"role": role, "text": text})
     return said
 
 

@@ -158,12 +158,12 @@ def test_resume_refuses_other_overrides_other_configs_and_folders_that_are_no_ru
 
 def test_a_journal_of_another_schema_or_no_journal_at_all_is_refused(sim):
     import sqlite3
+    from contextlib import closing
 
     sim("experiment=hvae", "analysis=[]")
     (run,) = runs()
-    journal = sqlite3.connect(run / "journal.sqlite")
-    journal.execute("PRAGMA user_version=99")
-    journal.close()
+    with closing(sqlite3.connect(run / "journal.sqlite")) as journal:
+        journal.execute("PRAGMA user_version=99")
     status, _, err = sim(f"resume={run}")
     assert status == 2 and "must have schema version 1, got 99" in err
     (run / "journal.sqlite").write_text("no database " * 500)
@@ -200,10 +200,14 @@ def test_a_report_is_made_again_without_a_model_and_tells_conversations(sim, rep
     status, out, _ = report(run)
     assert status == 0 and str(page) in out
     assert (page.read_bytes(), table.read_bytes()) == before
+    assert not list(run.glob("journal.sqlite-*"))
     status, out, _ = report(run, "agent=hvae_goal-competitive-3")
     assert status == 0 and "goal: user" in out and "Answer: " in out
     status, _, err = report(run, "agent=nobody")
     assert status == 2 and "agent must be in" in err
+    (run / "journal.sqlite").unlink()
+    status, _, err = report(run, "agent=hvae-competitive-3")
+    assert status == 2 and "cannot be read: unable to open database file" in err
     status, _, err = report(run.parent.parent)
     assert status == 2 and "must be a run folder or a sweep" in err
 

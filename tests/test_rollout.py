@@ -19,6 +19,7 @@ from sim.journal import Journal
 from sim.records import Recorder
 from sim.rollout import Rollout, Rules
 from sim.tables import load
+from sim.transcripts import as_text, transcript
 
 RULES = Rules(0, 1, "uniform", "record", "text", 64)
 
@@ -230,12 +231,12 @@ def test_shared_conversations_show_earlier_answers_and_separate_ones_do_not(tmp_
 
 
 def test_the_journal_tells_whole_conversations(tmp_path):
-    from sim.transcripts import as_text, transcript
-
     nasty = "Answer: A \x1b[31m‮ <b> \ud800 é"
     play(tmp_path / "r", Sayings(lambda q: nasty), members=2)
     said = transcript(tmp_path / "r", "control-m1")
-    assert [s["role"] for s in said] == ["user", "assistant"] * 6 or len(said) > 12
+    # What it says cannot be trusted to name one option: all six are asked again.
+    assert [s["role"] for s in said] == ["user", "assistant"] * 12
+    assert [s["kind"] for s in said[::2]] == ["decide", "reask"] * 6
     assert "\x1b" not in as_text(said) and "é" in as_text(said)
     with pytest.raises(ValueError, match="agent must be in"):
         transcript(tmp_path / "r", "nobody")
@@ -256,6 +257,10 @@ def test_games_of_several_seats_turns_and_early_ends_need_nothing_special(tmp_pa
     # Agents sit next to each other: the first ten episodes are linear, the others speak.
     assert rows.filter(pl.col("episode") < 10)["agent"].unique().to_list() == ["linear"]
     assert rows.sort("episode", "step", "seat").equals(rows)
+    for agent in ("control-m0", "control-m1"):
+        turns = tables.turns.filter(pl.col("agent_id") == agent).collect()
+        said = [t["text"] for t in transcript(tmp_path / "r", agent) if t["role"] == "assistant"]
+        assert said == turns["reply"].to_list() and len(said) >= 1
 
 
 def test_options_shown_in_another_order_are_read_as_shown_and_recorded_canonically(tmp_path):
