@@ -27,7 +27,6 @@ PRIMARY = FULL.filter(instrument="svo_slider")
 RATIONALITY, PROFILE, DOSE = (
     partial(analyzer, seed=0) for analyzer in (value_rationality, svo_profile, dose_response)
 )
-PER_VALUE = pytest.mark.xfail(strict=True, reason="_pairs finds units over all values at once")
 FIRST = ["191199", "191559", "199159", "199459", "199559", "199519"]
 SECOND = ["199159", "199519", "199519", "199959", "199911", "199911"]
 SCRIPTED = {"model": None, "asks": None}
@@ -159,10 +158,9 @@ def test_contrasts_are_paired_by_member_recover_what_was_planted_and_are_correct
     people += team("plain", SECOND, "altruistic")[::-1] + team("weak", SECOND[::-1], "altruistic")
     rows = scores(people, measure="contrast")
     assert rows["p_holm"].to_list() == pytest.approx(holm(rows["p"].to_numpy()).tolist())
-    # Three pairs, each over all values and for the one there is.
-    assert rows["p_holm"].min() == pytest.approx(6 * rows["p"].min())
+    assert rows["p_holm"].min() == pytest.approx(3 * rows["p"].min())
     planted = rows.filter(agent="goal", against="plain/told").rows(named=True)
-    assert {row["value"] for row in planted} == {None, "altruistic"}
+    assert [row["value"] for row in planted] == ["altruistic"]  # over all it would be the same
     gaps = np.array([16.389540, 16.314908, 18.127461, 13.643671, 27.060034, 19.057245]) / SPAN
     half = 2.570582 * gaps.std(ddof=1) / np.sqrt(6)  # t(5) = 9.7; unpaired it would be 2.5
     for row in planted:
@@ -171,14 +169,18 @@ def test_contrasts_are_paired_by_member_recover_what_was_planted_and_are_correct
         assert (row["estimate"], row["n"], kind) == (pytest.approx(gaps.mean()), 6, "t")
 
 
-@pytest.mark.parametrize("asks", ["greedy", pytest.param(None, marks=PER_VALUE)])
+@pytest.mark.parametrize("asks", ["greedy", None])
 def test_kinds_that_never_vary_have_a_contrast_without_interval_or_p(asks):
     people = []
     for value, perfect in {"altruistic": "191199", "competitive": "919911"}.items():
         for agent, sheet in (("one", perfect), ("two", "199459")):
             same = asks and agent + value
             people += team(agent, [sheet] * 6, value, value, asks=same, model=asks)
-    rows = scores(people, measure="contrast").drop_nulls("value")
+    both = scores(people, measure="contrast")
+    assert both.filter(pl.col("value").is_null()).select("n", "n_distinct", "p").rows() == [
+        (12, 2, None)
+    ]
+    rows = both.drop_nulls("value")
     gaps = (61.389540 - 37.482411) / SPAN, (37.482411 + 16.260205) / SPAN
     assert rows["estimate"].to_list() == pytest.approx(gaps)
     for row in rows.iter_rows(named=True):
@@ -241,7 +243,6 @@ def test_without_answers_a_table_has_columns_but_no_rows(analyzer):
         assert empty.is_empty() and empty.columns == columns
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="attainable of no target at all")
 def test_a_value_without_a_target_is_not_scored():
     assert scores(team("hvae", FIRST, "frugal")).is_empty()
 
@@ -256,6 +257,28 @@ def test_choices_are_scored_by_the_utility_at_stake():
     assert row["estimate"] == pytest.approx((8 + 35 + 35 + 50 + 15) / (15 + 35 + 35 + 50 + 15))
     assert row["chance"] == pytest.approx((68 + 158 + 158 + 226 + 68) / 9 / 150)  # mean options
     assert row["n_flat"] == 1
+
+
+def test_where_others_acts_count_choices_are_scored_by_the_believed_payoffs():
+    made = tables(team("a", ["559911"], "individualistic"))
+    believed = pl.lit([1.5, 3.0, 2.0], pl.List(pl.Float64))  # option 5 stood at place 1
+    played = made.decisions.filter(item="1").with_columns(
+        believed.alias("option_self"), believed.alias("option_other"),
+        action=pl.lit(2, pl.Int16), payoff_self=pl.lit(900.0),
+    )  # fmt: skip
+    row = RATIONALITY(replace(made, decisions=played)).row(
+        by_predicate=pl.col("measure") == "choice_vr", named=True
+    )
+    assert (row["estimate"], row["chance"]) == pytest.approx((0.5 / 1.5, 2 / 4.5))
+
+
+def test_bounds_go_no_further_than_the_measure():
+    people = team("hvae", [*["191199"] * 5, "199459"], "altruistic")
+    for name in ("vr", "vrc"):
+        (row,) = scores(people, measure=name).rows(named=True)
+        assert row["low"] < row["estimate"] < row["high"] == 1.0
+    (row,) = scores(people, measure="deg_to_canonical").rows(named=True)
+    assert 0 <= row["low"] < row["estimate"]
 
 
 def test_dose_response_gives_means_with_intervals_beside_the_perfect_agent_and_chance():

@@ -12,6 +12,7 @@ from envs.slider_items import POLES, PRIMARY
 from sim.analysis import human
 from sim.analysis.angle import angle, distance_to_arc, uniform_angles, value_rationality
 from sim.analysis.attainable import angle_range, attainable
+from sim.analysis.profile_chance import chance_inequality
 from sim.analysis.slider import (
     CANONICAL,
     MOTIVES,
@@ -297,3 +298,13 @@ def test_attainable_arcs_are_those_of_trying_every_combination(options, target, 
     np.testing.assert_allclose(arc, (min(angles), max(angles)), atol=1e-9)
     everyone = uniform_angles(options, (0, 0), 1)[0]
     assert angle_range(options, (0, 0), 1) == pytest.approx((everyone.min(), everyone.max()))
+
+
+def test_the_chance_of_inequality_aversion_is_that_of_all_answers():
+    rng = np.random.default_rng(0)
+    index = inequality_aversion(rng.integers(9, size=(200_000, 9)))[1]
+    index, exact = index[~np.isnan(index)], chance_inequality()
+    assert exact["ia_index_mean"] == pytest.approx(index.mean(), abs=0.002)
+    kinds = {"inequality_averse": index < 0.5, "joint_gain": index > 0.5, "tied": index == 0.5}
+    for name, found in kinds.items():
+        assert exact[f"share_ia_{name}"] == pytest.approx(found.mean(), abs=0.004)

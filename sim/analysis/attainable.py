@@ -83,7 +83,7 @@ def _farthest(options, allowed, start, sign) -> np.ndarray:
     present direction; exact after finitely many turns, as items are maximised one by one.
     """
     here, total = start, np.zeros(len(start))
-    for _ in range(allowed[0].size + 2):
+    for _ in range(allowed.shape[1] * allowed.shape[2] + 2):
         norm = np.maximum(np.hypot(*here.T), _ZERO)
         side = sign * np.stack([-here[:, 1], here[:, 0]], -1) / norm[:, None]
         reach = np.where(allowed, np.einsum("tc,ikc->tik", side, options), -np.inf)

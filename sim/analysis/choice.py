@@ -51,11 +51,14 @@ def _stakes(items: pl.DataFrame, decisions: pl.LazyFrame, wanted: pl.DataFrame) 
 def _sums(decisions: pl.LazyFrame, stakes: pl.LazyFrame, control: bool) -> pl.DataFrame:
     """One row per (agent_id, instrument): utility gained, by chance and at stake, and counts."""
     names = ["agent_id", *GROUP[:-1]]
-    # Where payoffs depend on the others' acts, the row carries its own options.
+    # Where payoffs depend on the others' acts, the row carries its own options, as believed.
     utility = _utility("option_self", "option_other")
     at_stake = pl.col("best") - pl.col("worst")
     counted = pl.col("action").is_not_null() & (at_stake > _FLAT)
-    gained = _utility("payoff_self", "payoff_other") - pl.col("worst")
+    chosen = pl.coalesce(
+        utility.list.get(pl.col("action"), null_on_oob=True),
+        _utility("payoff_self", "payoff_other"),
+    )
     rows = (
         decisions.join(stakes, on=[*_ITEM, "target"], how="left", maintain_order="left")
         .with_columns(
@@ -67,7 +70,7 @@ def _sums(decisions: pl.LazyFrame, stakes: pl.LazyFrame, control: bool) -> pl.Da
         .select(
             "target",
             *(pl.col(c).cast(pl.Categorical) for c in names),
-            pl.when(counted).then(gained).alias("gained"),
+            pl.when(counted).then(chosen - pl.col("worst")).alias("gained"),
             pl.when(counted).then(pl.col("mean") - pl.col("worst")).alias("by_chance"),
             pl.when(counted).then(at_stake).alias("at_stake"),
             pl.col("action").is_null().alias("n_unread"),

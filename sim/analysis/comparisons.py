@@ -45,7 +45,7 @@ def _gain(row: dict, agents: pl.DataFrame, control: pl.DataFrame, seed: int) -> 
         row
         | {c: cell(level - base) for c, level in levels.items()}
         | {"measure": "gain", "estimate": cell(a.estimate[0] - base)}
-        | {"against": method if agent == row["agent"] else f"{agent}/{method}"}
+        | {"against": method if agent == row["agent"] else _kind((agent, method))}
         | {"low": cell(low), "high": cell(high), "interval": kind}
     )
 
@@ -61,9 +61,9 @@ def _column(part: pl.DataFrame, name: str) -> np.ndarray:
 def contrasts(agents: pl.DataFrame, tables: Tables, seed: int) -> list[dict]:
     """`contrast` rows: paired differences of value rationality on the same members.
 
-    For every two kinds (agent and method) of one model with common members that have a value, over
-    all values (value null) and for each; first kind in the alphabet minus the second, which
-    `against` names. p values are Holm-corrected within (instrument, model).
+    For every two kinds (agent and method) of one model with common members that have a value, for
+    each value and, where there are several, over all (value null); first kind in the alphabet
+    minus the second, which `against` names. p values are Holm-corrected within (instrument, model).
     """
     members = tables.agents.select("agent_id", "member")
     valued = agents.filter(~pl.col("control")).join(
@@ -93,13 +93,15 @@ def _pairs(part: pl.DataFrame, first: tuple, second: tuple) -> pl.DataFrame:
     for kind in (first, second):
         names = zip(("agent", "method"), kind, strict=True)
         side = part.filter(pl.col(c).eq_missing(pl.lit(name)) for c, name in names)
-        side = side.with_columns(pl.Series("unit", unit_ids(side)))
+        # Kinds that never vary do so within a value.
+        units = [v.with_columns(pl.Series("unit", unit_ids(v))) for _, v in groups(side, on[1:])]
+        side = pl.concat(units) if units else side.with_columns(pl.lit(0).alias("unit"))
         sides.append(side.select(*on, "vr", "unit", "n_items", "n_unread"))
     joined = sides[0].join(sides[1], on=on, how="inner", nulls_equal=True).sort(on)
     return joined.select(
         *on,
         (pl.col("vr") - pl.col("vr_right")).alias("vr"),
-        (pl.struct("unit", "unit_right").rank("dense") - 1).alias("unit"),
+        (pl.struct(*on[1:], "unit", "unit_right").rank("dense") - 1).alias("unit"),
         (pl.col("n_items") + pl.col("n_items_right")).alias("n_items"),
         (pl.col("n_unread") + pl.col("n_unread_right")).alias("n_unread"),
     )
@@ -108,12 +110,13 @@ def _pairs(part: pl.DataFrame, first: tuple, second: tuple) -> pl.DataFrame:
 def _pair_rows(pairs: pl.DataFrame, label: dict, seed: int) -> list[dict]:
     if pairs.is_empty():
         return []
-    # A member with several values is one member: its differences are averaged first.
-    overall = pairs.group_by("member", maintain_order=True).agg(
-        pl.col("vr").mean(), pl.col("unit").min(), pl.col("n_items", "n_unread").sum()
-    )
-    parts = [({"value": None, "target": None}, overall)]
-    parts += list(groups(pairs, ["value", "target"]))
+    parts = list(groups(pairs, ["value", "target"]))
+    if len(parts) > 1:  # else it would be the same test twice
+        # A member with several values is one member: its differences are averaged first.
+        overall = pairs.group_by("member", maintain_order=True).agg(
+            pl.col("vr").mean(), pl.col("unit").min(), pl.col("n_items", "n_unread").sum()
+        )
+        parts.insert(0, ({"value": None, "target": None}, overall))
     rows = []
     for key, part in parts:
         of = label | key

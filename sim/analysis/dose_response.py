@@ -78,7 +78,7 @@ def _group_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]
             | {"high": cell(high), "interval": kind, "n": int(m.n[0])}
             | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(agents) - int(m.n[0])}
             | {"unread": unread_share(agents)}
-            | {"chance": _chance([same[f] for f in forms])}
+            | {"chance": _chance([same[f] for f in forms], target)}
             | {"perfect_low": perfect[0], "perfect_high": perfect[1]}
         )
     return rows
@@ -109,6 +109,6 @@ def _perfect(same: list[Sheet], targets: np.ndarray) -> tuple[np.ndarray, np.nda
     return low, high
 
 
-def _chance(same: list[Sheet]) -> float:
+def _chance(same: list[Sheet], target: float) -> float:
     angles, weights = chance_angles([(*uniform_angles(*s.geometry)[:2], 1) for s in same])
-    return float(weights @ angles)
+    return float(weights @ unwrapped(angles, target, weights))

@@ -22,6 +22,9 @@ _POISSON = np.searchsorted(pdtr(np.arange(12.0), 1.0), (np.arange(65_536) + 0.5)
 _POISSON = _POISSON.astype(np.float32)
 
 
+_ROUNDING = 1e-12
+
+
 @dataclass(frozen=True)
 class Means:
     """Means of m measures over the same rows, with what their intervals need.
@@ -49,6 +52,7 @@ def means(values: ArrayLike, units: ArrayLike, rng: np.random.Generator) -> Mean
         estimate = sums.sum(0) / n
         residual = ((sums - estimate * sizes) ** 2).sum(0)
         error = np.sqrt(residual * distinct / (distinct - 1)) / n
+    error[error <= _ROUNDING * np.abs(estimate)] = 0  # all alike, but for rounding
     draws = _bootstrap(sums, sizes, rng) if (distinct >= MANY).any() else None
     return Means(estimate, np.where(distinct > 1, error, np.nan), n, distinct, draws)
 
@@ -103,14 +107,12 @@ def difference(a: Means, i: int, b: Means, j: int) -> tuple[float, float, str | 
 
 def p_value(m: Means, j: int) -> float:
     """Two-sided p of "the mean of measure `j` is 0", dual to its interval; NaN without one."""
-    if m.n_distinct[j] < FEWEST:
+    if m.n_distinct[j] < FEWEST or not m.error[j] > 0:
         return np.nan
     draws = _draws(m, j)
     if draws is not None:
         tail = min((draws <= 0).sum(), (draws >= 0).sum())
         return float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
-    if m.error[j] == 0:
-        return float(m.estimate[j] == 0)
     return float(2 * stdtr(m.n_distinct[j] - 1, -abs(m.estimate[j] / m.error[j])))
 
 
@@ -119,7 +121,7 @@ def _draws(m: Means, j: int) -> np.ndarray | None:
 
 
 def _bounds(estimate, error, df, draws, units) -> tuple[float, float, str | None]:
-    if units < FEWEST or np.isnan(estimate):
+    if units < FEWEST or not error > 0:  # no spread tells nothing about the spread
         return np.nan, np.nan, None
     if draws is not None:
         low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -7,9 +7,7 @@ import numpy as np
 
 from sim.analysis.scores import unwrapped
 from sim.analysis.sheets import Sheet
-from sim.analysis.slider import inequality_aversion, transitivity
-
-DRAWS = 100_000
+from sim.analysis.slider import STEPS, aversion_index, transitivity
 
 
 def chance_angles(forms: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -46,13 +44,20 @@ def chance_transitive(sheet: Sheet) -> float:
 def chance_inequality() -> dict[str, float]:
     """Mean index of uniform answers to the secondary items and shares of its types.
 
-    100,000 draws of a fixed seed; of those that have an index.
+    Exact, over the answers of all 9^9 that have an index: item by item, answers at the same
+    distances are counted together.
     """
-    index = inequality_aversion(np.random.default_rng(0).integers(9, size=(DRAWS, 9)))[1]
-    index = index[~np.isnan(index)]
+    places = 145 ** np.arange(4)  # four distances of at most 144 as one number
+    sums, counts = np.zeros(1, int), np.ones(1)
+    for steps in STEPS @ places:
+        sums, same = np.unique(sums[:, None] + steps, return_inverse=True)
+        counts = np.bincount(same.ravel(), np.repeat(counts, 9))
+    index = aversion_index(sums[:, None] // places % 145)
+    known = ~np.isnan(index)
+    index, share = index[known], counts[known] / counts[known].sum()
     return {
-        "ia_index_mean": float(index.mean()),
-        "share_ia_inequality_averse": float((index < 0.5).mean()),
-        "share_ia_joint_gain": float((index > 0.5).mean()),
-        "share_ia_tied": float((index == 0.5).mean()),
+        "ia_index_mean": float(share @ index),
+        "share_ia_inequality_averse": float(share @ (index < 0.5)),
+        "share_ia_joint_gain": float(share @ (index > 0.5)),
+        "share_ia_tied": float(share @ (index == 0.5)),
     }

@@ -54,7 +54,8 @@ def requests(tables: Tables) -> pl.DataFrame:
             "agent_id",
             "instrument",
             pl.when(request.is_not_null()).then(request.hash(_SEED)).alias("requests"),
-            request.is_null().alias("scripted"),
+            # Actions drawn from label probabilities are draws of our own as well.
+            (request.is_null() | pl.col("response_mode").eq_missing("label")).alias("scripted"),
             pl.struct("item", "action").hash(_SEED).alias("answers"),
         )
         .group_by("agent_id", "instrument")

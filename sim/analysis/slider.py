@@ -20,6 +20,10 @@ _IDEAL = np.array(
         [9, 1, 9, 9, 1, 1, 1, 9, 1],  # altruist
     ]
 )
+# Distance from the ideals that option 1..9 of an item adds, (9 items, 9 options, 4 motives), in
+# 144ths of the whole: 8 steps and 9 or 6 items. Whole numbers, so that ties are exact.
+STEPS = np.nan_to_num(np.abs(np.arange(1, 10)[None, :, None] - _IDEAL.T[:, None]))
+STEPS = (STEPS * [2, 3, 2, 2]).astype(int)
 
 
 def category(angle: ArrayLike) -> np.ndarray:
@@ -95,11 +99,14 @@ def inequality_aversion(options: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         gain, NaN unless these two are the nearest (ties stand in the order above). NaN if unread.
     """
     options = np.asarray(options, float)
-    gap = np.asarray(np.abs(options[..., None, :] + 1 - _IDEAL))
-    # In 144ths the distances are whole numbers, so that ties are exact: 8 steps, 9 or 6 items.
-    whole = np.nansum(gap, -1) * np.array([2, 3, 2, 2])
-    whole = np.where(np.isnan(options).any(-1, keepdims=True), np.nan, whole)
+    unread = np.isnan(options)
+    whole = STEPS[np.arange(9), np.where(unread, 0, options).astype(int)].sum(-2)
+    whole = np.where(unread.any(-1, keepdims=True), np.nan, whole)
+    return whole / 144, aversion_index(whole)
+
+
+def aversion_index(whole: np.ndarray) -> np.ndarray:
+    """The inequality-aversion index (...) of distances (..., 4) in 144ths, NaN where unread."""
     nearest = np.argsort(whole, axis=-1, kind="stable")[..., :2]
     defined = (nearest < 2).all(-1)
-    both = np.where(defined, whole[..., 0] + whole[..., 1], np.nan)
-    return whole / 144, whole[..., 0] / both
+    return whole[..., 0] / np.where(defined, whole[..., 0] + whole[..., 1], np.nan)

@@ -74,7 +74,7 @@ def _angle_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]
         )
         people = {}
         if key["instrument"] == SLIDER:
-            chance |= {"share_transitive": chance_transitive(same[0])}
+            chance |= {"share_transitive": chance_transitive(max(same, key=lambda s: s.complete))}
             people = _people()
         agents = by_agent(_indicators(part, key["instrument"]), asked, GROUP, _COUNTS)
         rows += _group_rows(key, agents, seed, chance, people)

@@ -44,6 +44,8 @@ SCHEMA = {
     "p_holm": pl.Float64,
 }
 MEASURES = ("vr", "vrc", "vr_without_repaired", "deg_to_canonical", "vr60", "category_hit")
+_BOUNDS = {"vrc": (-np.inf, 1.0), "choice_vrc": (-np.inf, 1.0), "vr60": (-np.inf, 60.0)}
+_BOUNDS |= {"deg_to_canonical": (0.0, 180.0)}  # all other measures: 0 to 1
 _KEYS = [*GROUP, "control"]
 _COUNTS = ["n_items", "n_unread", "n_repaired"]
 
@@ -125,12 +127,14 @@ def best_constant(levels: dict) -> float | None:
 
 def _row(key: dict, measure: str, m: Means, j: int, n_agents: int) -> dict:
     low, high, kind = (share_interval if measure == "category_hit" else interval)(m, j)
+    least, most = _BOUNDS.get(measure, (0.0, 1.0))
     return {
         **key,
         "measure": measure,
         "estimate": cell(m.estimate[j]),
-        "low": cell(low),
-        "high": cell(high),
+        # No further than the measure goes.
+        "low": cell(max(low, least)),
+        "high": cell(min(high, most)),
         "interval": kind,
         "n": int(m.n[j]),
         "n_distinct": int(m.n_distinct[j]),
