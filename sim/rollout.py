@@ -30,7 +30,8 @@ class Rules:
         seed: of the run; every draw descends from it.
         n_reasks: how often a decision that cannot be read is asked again, at most.
         fallback: what the game plays where nothing could be read: "uniform" (an offered option
-            by lot) or the number of a canonical option. It is never scored.
+            by lot) or the number of a canonical option, the last one where fewer are offered. It
+            is never scored.
         on_error: "stop" the run at a failed call, or "record" it as status `error` and go on.
         response_mode: of decisions.
         max_live: most episodes held in memory: being played, or ended behind one that is.
@@ -262,7 +263,9 @@ class Rollout:
         target = self._cast.target[self._player[rows]]
         if not agent.speaks:
             acting = agents.Rows(seen, target, self._draws("agents", slots, seats))
-            self._settle(rows, np.asarray(agent.act(acting)), OK)
+            actions = np.asarray(agent.act(acting))
+            _check(agent, actions, seen["action_mask"])
+            self._settle(rows, actions, OK)
             return rows
         talk = self._talk
         assert talk is not None
@@ -291,3 +294,19 @@ class Rollout:
         self.tally.output_tokens = self._talk.output_tokens
         self._settle(heard.settled, heard.action, heard.status)
         return np.concatenate([heard.again, self._advance(heard.settled)])
+
+
+def _check(agent: Agent, actions: NDArray, mask: NDArray) -> None:
+    """Refuses actions that were not offered: a scripted agent cannot be misread."""
+    if actions.shape != (len(mask),) or not np.issubdtype(actions.dtype, np.integer):
+        raise Refusal(
+            f"{type(agent).__name__}.act must return a whole number for each of {len(mask)} rows, "
+            f"got shape {actions.shape} of {actions.dtype}"
+        )
+    offered = (actions >= 0) & (actions < mask.shape[1])
+    offered[offered] = mask[offered, actions[offered]] == 1
+    if not offered.all():
+        raise Refusal(
+            f"{type(agent).__name__}.act must return options that are offered, got "
+            f"{actions[~offered][0]}"
+        )
