@@ -103,12 +103,13 @@ Induction = Generator[Turn, str, Frame]
 class Seat:
     """The conversation of one (episode, seat), kept by the runner for the agent."""
 
-    __slots__ = ("frame", "induction", "member", "preview", "reply", "tip")
+    __slots__ = ("frame", "induction", "member", "preview", "reply", "root", "tip")
 
     def __init__(self, member: Member, preview: str):
         self.member = member
         self.preview = preview  # the game's words for what is to come
         self.tip: Message | None = None  # where the conversation stands
+        self.root: Message | None = None  # where the induction ended
         self.reply: str | None = None  # to the last turn that decided nothing
         self.induction: Induction | None = None
         self.frame: Frame | None = None
@@ -161,3 +162,6 @@ class Agent(ABC):
 
     def check(self, member: Member) -> None:
         """Raises ValueError if this kind cannot play the member."""
+
+    def check_options(self, least: int) -> None:
+        """Raises ValueError if this kind cannot choose where `least` options are offered."""

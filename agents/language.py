@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 
-from agents.base import Agent, Frame, Induction, Member, Rows, Seat, Turn, Worded
+from agents.base import Agent, Induction, Member, Rows, Seat, Turn, Worded
 
-FORMAT = 'End your reply with one line: "Answer:" and the letter of the option you choose.'
+FORMAT = (
+    'End your reply with one line: "Answer:" and the letter of the option you choose. Name no '
+    "other option by its letter."
+)
 REASK = (
     "I could not read one single choice from your reply. Reply with one line only: "
     '"Answer:" and the letter of the one option you choose.'
@@ -82,12 +85,10 @@ class LanguageAgent(Agent):
         assert frame is not None
         parts = [words.text, frame.reminder, FORMAT] if frame.reminder else [words.text, FORMAT]
         messages = (("user", "\n\n".join(parts)),)
-        stays = self.context == "shared"
-        if frame.opening:
+        # Until an exchange stays: one that failed has opened nothing.
+        if seat.tip is seat.root:
             messages = frame.opening + messages
-            if stays:
-                seat.frame = Frame((), frame.reminder)
-        return Turn("decide", messages, words.labels, REASK, stays)
+        return Turn("decide", messages, words.labels, REASK, self.context == "shared")
 
     def _induce(self, seat: Seat) -> Turn | None:
         """The induction's next turn; None once it has ended and left its frame."""
@@ -98,5 +99,5 @@ class LanguageAgent(Agent):
             assert seat.reply is not None
             return seat.induction.send(seat.reply)
         except StopIteration as end:
-            seat.frame, seat.induction = end.value, None
+            seat.frame, seat.induction, seat.root = end.value, None, seat.tip
             return None

@@ -12,6 +12,11 @@ def _numbers(count: int) -> list[str]:
     return [f"{i:0{width}d}" for i in range(count)]
 
 
+def _plain(angle: float) -> str:
+    """All of the angle's digits: another angle has another name."""
+    return repr(angle).removesuffix(".0")
+
+
 def by_counts(theory: Theory, counts: Mapping[str, int]) -> list[Member]:
     """So many members of each orientation; "control" for members without one.
 
@@ -19,6 +24,8 @@ def by_counts(theory: Theory, counts: Mapping[str, int]) -> list[Member]:
         theory: knows the orientations.
         counts: orientation -> members, 0 or more.
     """
+    if not isinstance(counts, Mapping):
+        raise ValueError(f"counts must map orientations to numbers, got {counts!r}")
     members = []
     for value, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
@@ -40,8 +47,10 @@ def by_shares(theory: Theory, n: int, shares: Mapping[str, float]) -> list[Membe
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n must be a whole number, 1 or more, got {n!r}")
+    if not isinstance(shares, Mapping):
+        raise ValueError(f"shares must map orientations to shares, got {shares!r}")
     for value, share in shares.items():
-        if not 0 <= share <= 1:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"share of {value!r} must lie in 0..1, got {share!r}")
     total = math.fsum(shares.values())
     if not math.isclose(total, 1, abs_tol=1e-9):
@@ -65,10 +74,10 @@ def by_angles(theory: Theory, targets: Sequence[float], n_each: int) -> list[Mem
     if isinstance(n_each, bool) or not isinstance(n_each, int) or n_each < 1:
         raise ValueError(f"n_each must be a whole number, 1 or more, got {n_each!r}")
     angles = [check_angle("target", target) for target in targets]
-    if not angles or len(set(angles)) < len(angles):
+    if not angles or len({angle % 360 for angle in angles}) < len(angles):
         raise ValueError(f"targets must be different angles, at least one, got {list(targets)}")
     return [
-        Member(f"{angle:g}deg-{number}", f"{angle:g}deg", angle)
+        Member(f"{_plain(angle)}deg-{number}", f"{_plain(angle)}deg", angle)
         for angle in angles
         for number in _numbers(n_each)
     ]

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, Member, Rows
 
+LEAST = 1e-6  # payoff points: a lower temperature is 0, and dividing by it would overflow
 SAME = 1e-9  # utilities closer than this, in points, are equal up to rounding
 
 
@@ -37,8 +38,8 @@ class Linear(_Scripted):
     """
 
     def __init__(self, temperature: float):
-        if not temperature >= 0:
-            raise ValueError(f"temperature must be 0 or more, got {temperature}")
+        if temperature != 0 and not temperature >= LEAST:
+            raise ValueError(f"temperature must be 0, or {LEAST:g} or more, got {temperature}")
         self.temperature = float(temperature)
 
     def check(self, member: Member) -> None:
@@ -82,18 +83,21 @@ class Always(_Scripted):
     """
 
     def __init__(self, position: int):
-        if position < -1:
-            raise ValueError(f"position must be -1 (last) or more, got {position}")
+        if isinstance(position, bool) or not isinstance(position, int) or position < -1:
+            raise ValueError(f"position must be a whole number, -1 (last) or more, got {position}")
         self.position = position
 
     def assigns(self, member: Member) -> bool:
         return False
 
+    def check_options(self, least: int) -> None:
+        if self.position >= least:
+            raise ValueError(
+                f"position must lie in -1..{least - 1} where {least} options are shown, "
+                f"got {self.position}"
+            )
+
     def act(self, rows: Rows) -> NDArray[np.int64]:
         offered = rows.seen["action_mask"].sum(axis=1)
         position = offered - 1 if self.position == -1 else np.full(len(offered), self.position)
-        if (position >= offered).any():
-            raise ValueError(
-                f"position {self.position} is not among the {int(offered.min())} options shown"
-            )
         return rows.seen["option_order"][np.arange(len(offered)), position].astype(np.int64)

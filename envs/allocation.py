@@ -72,7 +72,7 @@ class Allocation(Game):
         self.item_order = _check("item_order", item_order)
         self.option_order = _check("option_order", option_order)
         self.name, self.unit, self.other = name, unit, other
-        self.wording = unit
+        self.wording = f"{unit}; {other}"
         self._items = list(items)
         self.item_ids = [item.id for item in items]
         self.item_instruments = [item.instrument for item in items]

@@ -79,13 +79,16 @@ class SVOGenerated(Allocation):
         unit: str,
         other: str,
     ):
-        for name, got in (("n_forms", n_forms), ("n_blocks", n_blocks)):
-            if got < 1:
-                raise ValueError(f"{name} must be at least 1, got {got}")
+        whole = [("items_seed", items_seed, 0), ("n_forms", n_forms, 1), ("n_blocks", n_blocks, 1)]
+        for name, got, least in whole:
+            if isinstance(got, bool) or not isinstance(got, int) or got < least:
+                raise ValueError(f"{name} must be a whole number, {least} or more, got {got!r}")
         turns = _bounds("rotation", rotation, -180, 180)
         sizes = _bounds("radius", radius, 20, 1e6)
         middles = _bounds("centre", centre, -1e6, 1e6)
         low, high = _bounds("n_options", n_options, 2, len(LABELS))
+        if int(low) != low or int(high) != high:
+            raise ValueError(f"n_options must be whole numbers, got {list(n_options)}")
         items = []
         for form in range(n_forms):
             for block in range(n_blocks):

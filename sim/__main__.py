@@ -1,20 +1,23 @@
 """The command: `python -m sim`, with Hydra overrides; `python -m sim --help` explains."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sim.dry_run import dry_run
 from sim.errors import CallFailed, Refusal
 from sim.run import run
-from sim.setup import build
+from sim.setup import build, load_config
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 REFUSED, FAILED, STOPPED = 2, 1, 130
@@ -26,9 +29,16 @@ _statuses: list[int] = []  # of the jobs; a sweep goes on past one that fails
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(config: DictConfig) -> None:
     """One run in the folder that Hydra made for it."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    experiment = HydraConfig.get().runtime.choices.get("experiment")
-    _statuses.append(_status(lambda: _finish(config, folder, experiment)))
+    hydra_ = HydraConfig.get()
+    folder = Path(hydra_.runtime.output_dir)
+    if config.dry_run:
+        _statuses.append(_status(lambda: _show(config)))
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        return
+    experiment = hydra_.runtime.choices.get("experiment")
+    overrides = list(hydra_.overrides.task)
+    _statuses.append(_status(lambda: _finish(config, folder, experiment, overrides)))
     if _statuses[-1] == STOPPED:
         raise KeyboardInterrupt  # ends a sweep too
 
@@ -38,25 +48,45 @@ def _status(work: Callable[[], None]) -> int:
     try:
         work()
     except (Refusal, HydraException, OmegaConfBaseException) as fault:
-        print(f"refused: {fault}", file=sys.stderr)
-        return REFUSED
+        return _told(REFUSED, f"refused: {fault}", fault)
+    except YAMLError as fault:
+        return _told(REFUSED, f"refused: {' '.join(str(fault).split())}", fault)
+    except ValueError as fault:
+        if not _from_hydra(fault):  # a fault of ours is no refusal
+            raise
+        return _told(REFUSED, f"refused: {fault}", fault)
     except CallFailed as fault:
-        print(f"stopped: {fault}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("stopped: interrupted", file=sys.stderr)
-        return STOPPED
+        return _told(FAILED, f"stopped: {fault}", fault)
     except OSError as fault:
-        print(f"failed: {fault.strerror or fault}: {fault.filename or ''}", file=sys.stderr)
-        return FAILED
+        where = f": {fault.filename}" if fault.filename else ""
+        return _told(FAILED, f"failed: {fault.strerror or fault}{where}", fault)
+    except KeyboardInterrupt as fault:
+        if STOPPED in _statuses:  # a job said so already
+            return STOPPED
+        return _told(STOPPED, "stopped: interrupted", fault)
     return 0
 
 
-def _finish(config: DictConfig, folder: Path, experiment: str | None) -> None:
+def _from_hydra(fault: BaseException) -> bool:
+    """Whether Hydra itself found fault with what was typed."""
+    last = Path(traceback.extract_tb(fault.__traceback__)[-1].filename)
+    return Path(hydra.__file__).parent in last.parents
+
+
+def _told(status: int, sentence: str, fault: BaseException) -> int:
+    for line in (sentence, *getattr(fault, "__notes__", ())):
+        print(line, file=sys.stderr)
+    return status
+
+
+def _finish(
+    config: DictConfig, folder: Path, experiment: str | None, overrides: Sequence[str]
+) -> None:
     try:
-        about = run(config, folder, experiment)
-    except (CallFailed, KeyboardInterrupt):
-        print(f"To go on: python -m sim resume={folder}", file=sys.stderr)
+        about = run(config, folder, experiment, overrides)
+    except (CallFailed, KeyboardInterrupt, OSError) as fault:
+        if (folder / "journal.sqlite").exists():
+            fault.add_note(f"To go on: python -m sim resume={folder}")
         raise
     print(
         f"{about['n_decisions']:,} decisions in {about['seconds']:.1f} s, "
@@ -70,36 +100,40 @@ def _resume(folder: Path, others: list[str]) -> None:
     saved = folder / ".hydra" / "config.yaml"
     if not saved.exists():
         raise Refusal(f"resume needs a run folder with .hydra/config.yaml, got {folder}")
-    _finish(_loaded(saved), folder, None)
+    _finish(load_config(folder), folder, None, ())
 
 
-def _loaded(path: Path) -> DictConfig:
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def _show(overrides: list[str]) -> None:
-    """A dry run leaves no folder behind, so Hydra only composes the config."""
-    if any(word in ("-m", "--multirun") for word in overrides):
-        raise Refusal("dry_run shows one run, got -m; leave the sweep out")
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config", overrides)
+def _show(config: DictConfig) -> None:
     for line in dry_run(build(config)):
         print(line)
+
+
+def _composed(overrides: list[str]) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", overrides)
+
+
+def _interrupt(*_: object) -> None:
+    """A cluster that takes its machine back sends SIGTERM; the run stops as at Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def main() -> int:
     """Runs the command; returns the exit status: 0 only where the run is complete."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # faults reach us as they are
+    signal.signal(signal.SIGTERM, _interrupt)
+    _statuses.clear()
     words = sys.argv[1:]
     resume = [word for word in words if word.startswith("resume=")]
     if resume:
         others = [word for word in words if word is not resume[0]]
         return _status(lambda: _resume(Path(resume[0].removeprefix("resume=")), others))
-    if "dry_run=true" in words:
-        return _status(lambda: _show(words))
-    _statuses.clear()
+    composed: list[DictConfig] = []
+    if any("dry_run=" in word for word in words) and not any(w.startswith("-") for w in words):
+        # Composed here, a dry run leaves no folder behind.
+        status = _status(lambda: composed.append(_composed(words)))
+        if status or composed[0].dry_run:
+            return status or _status(lambda: _show(composed[0]))
     return max(_status(_job), *_statuses, 0)
 
 

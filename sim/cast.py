@@ -46,8 +46,8 @@ class Cast:
     ):
         if not agents:
             raise Refusal("agent must name at least one kind of agent, got none")
-        if n_repeats < 1:
-            raise Refusal(f"n_repeats must be 1 or more, got {n_repeats}")
+        if isinstance(n_repeats, bool) or not isinstance(n_repeats, int) or n_repeats < 1:
+            raise Refusal(f"n_repeats must be a whole number, 1 or more, got {n_repeats!r}")
         self.kinds = list(agents)
         self.agents = list(agents.values())
         self.players, rows = [], []
@@ -72,6 +72,9 @@ class Cast:
                 )
         self.table = pl.DataFrame(rows, schema_overrides=AGENTS, infer_schema_length=None)
         n = len(self.players)
+        ids = self.table["agent_id"]
+        if len(same := ids.filter(ids.is_duplicated())):
+            raise Refusal(f"every member needs a name of its own, got {same[0]!r} twice")
         if n % n_seats:
             raise Refusal(f"players must fill all {n_seats} seats of an episode, got {n} players")
         self.kind = np.array([player.kind for player in self.players])

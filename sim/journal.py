@@ -8,7 +8,7 @@ which question of the run used which request.
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from pathlib import Path
@@ -169,9 +169,10 @@ class Journal:
                 self._db.executemany(statement, rows)
             self._db.execute("COMMIT")
         except sqlite3.Error as fault:
+            raise OSError(f"journal {self.path} cannot be written: {fault}") from fault
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise Refusal(f"journal {self.path} cannot be written: {fault}") from fault
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
@@ -187,8 +188,7 @@ class Journal:
 
 def clean(reply: Reply) -> Reply:
     """The reply with texts as the journal will give them back."""
-    if reply.text.isascii() and reply.reasoning is None:
-        return reply
-    values = list(astuple(reply))
-    values[0], values[1] = _encode(reply.text), _encode(reply.reasoning)
-    return Reply(*values)
+    if reply.text.isascii() and reply.reasoning is None and reply.error is None:
+        return reply  # nearly all of them
+    names = ("text", "reasoning", "finish_reason", "error")
+    return replace(reply, **{name: _encode(getattr(reply, name)) for name in names})

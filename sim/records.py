@@ -5,7 +5,8 @@ the files come out sorted; parts of fixed size make equal runs equal in bytes.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from sim.tables import AGENTS, DECISIONS, INDICES, ITEMS, TURNS
 PART_ROWS = 65_536  # of the files: a constant, since row groups show in their bytes
 BATCH_ROWS = 16_384  # made into frames at once
 STATUSES = ("ok", "repaired", "unparsed", "refused", "error")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A full disk is an OSError, whatever polars calls it."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as fault:
+        raise OSError(str(fault).splitlines()[0]) from fault
 
 
 class _Table:
@@ -52,7 +62,8 @@ class _Table:
         self._due = [frame.slice(n)]
         self._n_due = max(frame.height - n, 0)
         part = frame.head(n).select(*self._schema)
-        part.write_parquet(self._parts / f"{self._n_parts:06d}.parquet", compression="lz4")
+        with _writing():
+            part.write_parquet(self._parts / f"{self._n_parts:06d}.parquet", compression="lz4")
         self._n_parts += 1
 
     def close(self) -> None:
@@ -62,7 +73,8 @@ class _Table:
         parts = pl.scan_parquet(sorted(self._parts.glob("*.parquet")))
         # Written beside and moved, so that a table that is there is whole.
         beside = self._final.with_suffix(".partial")
-        parts.sink_parquet(beside, compression="zstd", row_group_size=PART_ROWS)
+        with _writing():
+            parts.sink_parquet(beside, compression="zstd", row_group_size=PART_ROWS)
         beside.replace(self._final)
 
 
@@ -176,14 +188,15 @@ def _joined(blocks: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def write_items(folder: Path, rows: list[dict[str, Any]]) -> None:
     """`items.parquet` of a game."""
-    pl.DataFrame(rows, schema=ITEMS).write_parquet(folder / "items.parquet")
+    with _writing():
+        pl.DataFrame(rows, schema=ITEMS).write_parquet(folder / "items.parquet")
 
 
 def write_agents(folder: Path, agents: pl.DataFrame) -> None:
     """`agents.parquet` of a population."""
-    agents.select(*AGENTS, *(c for c in agents.columns if c not in AGENTS)).write_parquet(
-        folder / "agents.parquet"
-    )
+    more = [column for column in agents.columns if column not in AGENTS]
+    with _writing():
+        agents.select(*AGENTS, *more).write_parquet(folder / "agents.parquet")
 
 
 def hexes(keys: Sequence[bytes | None]) -> list[str | None]:

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from sim import manifest
 from sim.analyse import analyse
 from sim.compare import compare, run_folders
 from sim.errors import Refusal
+from sim.setup import load_config
 from sim.transcripts import as_text, transcript
 
 
@@ -27,9 +26,7 @@ def again(run: Path) -> None:
             f"a report needs a complete run, got {run}: {about['status']}; "
             f"python -m sim resume={run} goes on with it"
         )
-    config = OmegaConf.load(run / ".hydra" / "config.yaml")
-    assert isinstance(config, DictConfig)
-    analyse(run, config, about)
+    analyse(run, load_config(run), about)
 
 
 def report(words: Sequence[str]) -> None:

@@ -49,6 +49,8 @@ class Rules:
             got = getattr(self, name)
             if isinstance(got, bool) or not isinstance(got, int) or got < least:
                 raise Refusal(f"{name} must be a whole number, {least} or more, got {got!r}")
+        if self.seed >= 2**63:
+            raise Refusal(f"seed must be below 2**63, got {self.seed}")
         if self.on_error not in ("stop", "record"):
             raise Refusal(f"on_error must be stop or record, got {self.on_error!r}")
         if self.fallback != "uniform" and type(self.fallback) is not int:

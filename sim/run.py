@@ -3,7 +3,7 @@
 import fcntl
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,15 @@ from sim.journal import Journal
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
-from sim.setup import Parts, build, config_hash
+from sim.setup import Parts, build, config_hash, save_config
 
 
-def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, Any]:
+def run(
+    config: DictConfig, folder: Path, experiment: str | None, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Plays what `config` describes in `folder`, or goes on where a run in it stopped.
+
+    `experiment` and `overrides` say how the config came about, for the record.
 
     Returns the manifest, whose status is then `complete`.
 
@@ -35,12 +39,14 @@ def run(config: DictConfig, folder: Path, experiment: str | None) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         about = _about(config, folder, parts, experiment)
+        if not (folder / ".hydra" / "config.yaml").exists():
+            save_config(config, overrides, folder)
         manifest.write(folder, about)
         try:
             start = time.monotonic()
-            about |= play(parts, folder, config.journal.fsync, config.display)
+            asked = play(parts, folder, config.journal.fsync, config.display)
             del parts  # a large population; the tables have it all
-            about |= _account(folder, time.monotonic() - start)
+            about |= asked | _account(folder, time.monotonic() - start, about, asked)
             # As it will be read back, so that a report made again has equal bytes.
             analyse(folder, config, manifest.plain(about))
             manifest.write(folder, about)
@@ -108,7 +114,11 @@ def _about(
 
 
 def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, int]:
-    """Plays all episodes and closes the tables; returns how much was asked of the model."""
+    """Plays all episodes and closes the tables.
+
+    Returns how many requests the journal holds (`asked`, in all attempts), how many of them this
+    attempt found there (`replayed`), and how many questions shared another's reply (`shared`).
+    """
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
     write_agents(folder, cast.table)
@@ -118,6 +128,7 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
         constants, cast.contexts,
     )  # fmt: skip
     journal = asking = None
+    asked = {"asked": 0, "replayed": 0, "shared": 0}
     try:
         if parts.backend is not None:
             journal = Journal(folder / "journal.sqlite", fsync)
@@ -125,20 +136,26 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
         with Display(len(cast.seating), display) as shown, _rare_collections():
             Rollout(game, cast, asking, recorder, rules, shown).run()
         recorder.close()
+        if journal is not None and asking is not None:
+            asked = {"asked": journal.counts()["requests"], "replayed": asking.n_replayed}
+            asked["shared"] = asking.n_shared
     finally:
         if journal is not None:
             journal.close()
         if parts.backend is not None:
             parts.backend.close()
-    return {
-        "asked": asking.n_asked if asking else 0,
-        "replayed": asking.n_replayed if asking else 0,
-        "shared": asking.n_shared if asking else 0,
-    }
+    return asked
 
 
-def _account(folder: Path, seconds: float) -> dict[str, Any]:
-    """What was played, counted from the finished tables."""
+def _account(
+    folder: Path, seconds: float, before: dict[str, Any], asked: dict[str, int]
+) -> dict[str, Any]:
+    """What was played, counted from the finished tables.
+
+    The time is that of the last attempt in which anything was asked; a replay takes less.
+    """
+    if before.get("seconds") and asked["replayed"] == asked["asked"] > 0:
+        seconds = before["seconds"]
     decisions = pl.scan_parquet(folder / "decisions.parquet")
     counts = dict(decisions.group_by("status").len().collect().iter_rows())
     turns = pl.scan_parquet(folder / "turns.parquet")

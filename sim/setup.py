@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from envs.base import Game
 from sim.cast import Cast
@@ -39,7 +43,12 @@ def build(config: DictConfig) -> Parts:
     try:
         game = instantiate(config.env)
         members = instantiate(config.population)
+        if not config.agent:
+            raise Refusal("agent must name at least one kind of agent, got none")
         agents = {str(kind): instantiate(part) for kind, part in config.agent.items()}
+        least = min(Counter((row["env"], row["item"]) for row in game.items()).values())
+        for agent in agents.values():
+            agent.check_options(least)
         speaks = any(agent.speaks for agent in agents.values())
         rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})
         # Last, since a model may take minutes to load.
@@ -51,8 +60,9 @@ def build(config: DictConfig) -> Parts:
             )
         model = backend.model if backend else None
         cast = Cast(agents, members, model, len(game.possible_agents), config.n_repeats)
-        if not 0 <= config.unread_limit <= 1:
-            raise Refusal(f"unread_limit must lie in 0..1, got {config.unread_limit}")
+        limit = config.unread_limit
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+            raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")
         if isinstance(rules.fallback, int) and not 0 <= rules.fallback < game.n_options:
             raise Refusal(f"fallback must lie in 0..{game.n_options - 1}, got {rules.fallback}")
     except InstantiationException as fault:
@@ -68,6 +78,33 @@ def _cause(fault: InstantiationException) -> str:
     where = [line for line in str(fault).splitlines() if line.startswith("full_key:")]
     at = f" (in the config at {where[0].removeprefix('full_key: ')})" if where else ""
     return f"{cause}{at}" if cause is not None else str(fault).splitlines()[0]
+
+
+def save_config(config: DictConfig, overrides: Sequence[str], folder: Path) -> None:
+    """Writes the resolved config and the overrides to `.hydra/` in the run's folder."""
+    where = folder / ".hydra"
+    where.mkdir(exist_ok=True)
+    plain = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    OmegaConf.save(plain, where / "config.yaml")
+    OmegaConf.save(OmegaConf.create(list(overrides)), where / "overrides.yaml")
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The config of the run in `folder`.
+
+    Raises:
+        Refusal: it has none, or one that cannot be read.
+    """
+    path = folder / ".hydra" / "config.yaml"
+    if not path.exists():
+        raise Refusal(f"a run folder must have .hydra/config.yaml, got {folder}")
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as fault:
+        raise Refusal(f"{path} cannot be read: {' '.join(str(fault).split())}") from fault
+    if not isinstance(config, DictConfig):
+        raise Refusal(f"{path} must hold a mapping, got {type(config).__name__}")
+    return config
 
 
 def config_hash(config: DictConfig) -> str:

@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.base import Frame, Member, Rows, Seat, Turn
+from agents.base import Frame, Member, Message, Rows, Seat, Turn
 from agents.language import LanguageAgent
 from agents.methods.definition import Definition
 from agents.methods.hvae import HVAE
@@ -66,8 +66,9 @@ def test_always_k_takes_the_position_shown_not_the_option():
     acting = rows([[1, 0], [2, 0], [3, 0]], 0, n=2, order=[2, 0, 1])
     assert Always(0).act(acting).tolist() == [2, 2]
     assert Always(-1).act(acting).tolist() == [1, 1]
-    with pytest.raises(ValueError, match="position 3 is not among the 3 options"):
-        Always(3).act(acting)
+    with pytest.raises(ValueError, match=r"position must lie in -1..2 where 3 options are shown"):
+        Always(3).check_options(3)
+    Always(2).check_options(3)
 
 
 def test_shares_that_do_not_divide_go_to_the_largest_remainders():
@@ -103,7 +104,12 @@ def test_shares_give_exactly_n_members_within_one_of_their_share(n, weights):
         (lambda: by_angles(THEORY, [0], 0), "n_each must be .* got 0"),
         (lambda: Theory("x", {"control": {"angle": 0, "definition": ""}}), "cannot name one"),
         (lambda: Theory("x", {"y": {"angle": 0}}), "needs angle and definition"),
-        (lambda: Linear(-1), "temperature must be 0 or more, got -1"),
+        (lambda: Linear(-1), "temperature must be 0, or 1e-06 or more, got -1"),
+        (lambda: Linear(1e-320), "temperature must be 0, or 1e-06 or more"),
+        (lambda: Always(1.5), "position must be a whole number"),
+        (lambda: by_angles(THEORY, [180, -180], 1), "targets must be different angles"),
+        (lambda: by_counts(THEORY, None), "counts must map orientations to numbers, got None"),
+        (lambda: by_shares(THEORY, 9, {"prosocial": "x"}), "share of 'prosocial' must lie in 0..1"),
         (lambda: LanguageAgent(HVAE(goal=False), "both"), "conversation must be one of"),
         (lambda: Linear(0).check(Member("control-0")), "needs a target angle"),
         (
@@ -117,13 +123,15 @@ def test_what_cannot_be_is_refused_with_rule_name_and_value(make, sentence):
         make()
 
 
-def converse(agent: LanguageAgent, member: Member, n_items: int = 2) -> list[Turn]:
-    """The agent's turns; every reply is "reply" and its number."""
+def converse(agent: LanguageAgent, member: Member, n_items: int = 2, lost=()) -> list[Turn]:
+    """The agent's turns; every reply is "reply" and its number; calls of `lost` items fail."""
     seat, turns, decided = Seat(member, "You will be asked."), [], 0
     while decided < n_items:
         (turn,) = agent.act(Rows({}, np.zeros(1), lambda n: np.zeros((1, n)), [seat], [WORDS]))
         turns.append(turn)
         seat.reply = f"reply {len(turns)}"
+        if turn.stays and not (turn.labels is not None and decided in lost):
+            seat.tip = Message("assistant", seat.reply, seat.tip)
         decided += turn.labels is not None
     return turns
 
@@ -153,6 +161,14 @@ def test_a_system_prompt_opens_a_shared_conversation_once_and_every_separate_one
         assert roles.count("system") == n_system
         assert "Cares for both." in turns[0].messages[0][1]
         assert [t.stays for t in turns] == [conversation == "shared"] * 2
+
+
+@pytest.mark.parametrize("lost", [(0,), (0, 1), (1,), (2,)])
+def test_a_system_prompt_is_said_again_until_an_exchange_stays(lost):
+    agent = LanguageAgent(Definition(), "shared")
+    turns = converse(agent, THEORY.member("prosocial", "0"), 4, lost)
+    opened = [turn.messages[0][0] == "system" for turn in turns]
+    assert opened == [all(k in lost for k in range(item)) for item in range(4)]
 
 
 @pytest.mark.parametrize("name", names("agent"))

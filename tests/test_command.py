@@ -92,7 +92,14 @@ def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
         (["sed=3"], "Could not override 'sed'"),
         (["seed=-1"], "seed must be a whole number, 0 or more, got -1"),
         (["seed=x"], "seed must be a whole number, 0 or more, got 'x'"),
-        (["n_repeats=0"], "n_repeats must be 1 or more, got 0"),
+        (["n_repeats=0"], "n_repeats must be a whole number, 1 or more, got 0"),
+        (["n_repeats=1.5"], "n_repeats must be a whole number, 1 or more, got 1.5"),
+        (["seed=18446744073709551616"], "seed must be below 2**63"),
+        (["agent=null"], "Config group override must be a string or a list"),
+        (["agent=always_first", "agent.always_first.position=9"], "position must lie in -1..8"),
+        (["unread_limit=abc"], "unread_limit must lie in 0..1, got 'abc'"),
+        (["env=svo_generated", "env.items_seed=-1"], "items_seed must be a whole number"),
+        (["agent=hvae", "model.chunk=1.5"], "chunk must be a whole number"),
         (["fallback=12"], "fallback must lie in 0..8, got 12"),
         (["unread_limit=2"], "unread_limit must lie in 0..1, got 2"),
         (["env.item_order=random"], "item_order must be one of canonical, reversed, shuffled"),
@@ -136,10 +143,13 @@ def test_resume_works_alone_in_the_run_and_changes_nothing(sim):
     sim("experiment=hvae", "analysis=[]")
     (run,) = runs()
     before = (run / "decisions.parquet").read_bytes()
+    cost = json.loads((run / "manifest.json").read_text())["seconds"]
     status, out, err = sim(f"resume={run}")
     assert (status, err) == (0, "") and str(run) in out
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["asked"] == 0 and manifest["replayed"] > 600
+    # What it cost stays on record.
+    assert manifest["asked"] == manifest["replayed"] > 600
+    assert manifest["seconds"] == cost
     assert (run / "decisions.parquet").read_bytes() == before
 
 
@@ -182,8 +192,9 @@ def test_a_second_process_in_the_same_run_is_refused(sim):
     assert status == 2 and "is in use by another process" in err
 
 
-def test_a_dry_run_shows_each_condition_once_asks_nobody_and_leaves_nothing(sim):
-    status, out, err = sim("experiment=hvae", "dry_run=true")
+@pytest.mark.parametrize("word", ["dry_run=true", "dry_run=True", "++dry_run=1"])
+def test_a_dry_run_shows_each_condition_once_asks_nobody_and_leaves_nothing(sim, word):
+    status, out, err = sim("experiment=hvae", word)
     assert (status, err) == (0, "") and not Path("outputs").exists()
     assert out.count("=====") == 2 * 10 and "100 agents, 100 episodes; nobody was asked" in out
     assert "tokens in the prompt" in out and "85 points for you, 76 points" in out

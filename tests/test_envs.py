@@ -253,7 +253,7 @@ def test_other_item_seeds_give_other_items_and_equal_ones_equal_items():
         ("env.n_options=[2,10]", "n_options must be"),
         ("env.radius=[5,9]", "radius must be"),
         ("env.rotation=[30,20]", "rotation must be"),
-        ("env.n_forms=0", "n_forms must be at least 1, got 0"),
+        ("env.n_forms=0", "n_forms must be a whole number, 1 or more, got 0"),
     ],
 )
 def test_bad_parameters_are_refused_with_rule_name_and_value(override, sentence):

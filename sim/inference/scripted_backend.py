@@ -52,8 +52,8 @@ class ScriptedBackend(Backend):
             raise ValueError(f"temperature must be above 0, got {temperature}")
         if not 0 <= unread <= 1:
             raise ValueError(f"unread must lie in 0..1, got {unread}")
-        if chunk < 1:
-            raise ValueError(f"chunk must be 1 or more, got {chunk}")
+        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+            raise ValueError(f"chunk must be a whole number, 1 or more, got {chunk!r}")
         self.model = "scripted"
         self._angles = dict(angles)
         names = "|".join(re.escape(name) for name in sorted(angles, key=len, reverse=True))
