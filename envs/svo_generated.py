@@ -1,5 +1,6 @@
 """Decomposed games in the slider's geometry with payoffs that no model has seen."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,8 @@ def _block(
         share = np.linspace(0, 1, int(rng.integers(n_options[0], n_options[1] + 1)))[:, None]
         line = poles[pair[0]] * (1 - share) + poles[pair[1]] * share
         options = np.floor(line + 0.5).astype(np.int64)  # half up, as the slider's own table
-        name = f"f{form}b{block}i{k + 1}"
+        digest = hashlib.sha256(options.tobytes()).hexdigest()[:6]
+        name = f"f{form}b{block}i{k + 1}-{digest}"  # other payoffs have another name
         centre_ = (float(middle[0]), float(middle[1]))
         items.append(Item(name, "svo_generated", form, block, options, centre_, size, pair))
     return items

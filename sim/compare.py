@@ -13,6 +13,7 @@ from sim.analyse import draw
 from sim.errors import Refusal
 from sim.html import write_report
 
+SILENT = ("hydra.", "display=", "max_live=", "journal.")  # overrides that tell nothing
 MEASURES = ("vr", "vrc", "choice_vr", "choice_vrc")
 
 
@@ -38,7 +39,7 @@ def label(run: Path) -> str:
     """What tells the run from its neighbours: its overrides, else its folder."""
     saved = run / ".hydra" / "overrides.yaml"
     overrides = OmegaConf.load(saved) if saved.exists() else []
-    words = [str(word) for word in overrides if not str(word).startswith("hydra.")]
+    words = [str(word) for word in overrides if not str(word).startswith(SILENT)]
     return ", ".join(words) or run.name
 
 

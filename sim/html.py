@@ -35,6 +35,7 @@ HEADERS = {
     "mean_self": "mean own payoff (points)",
     "mean_other": "mean others' payoff (points)",
     "unread": "unread (share)",
+    "left_out": "without score (share)",
     "n": "n (agents)",
     "n_distinct": "n distinct",
     "n_unscored": "unscored (agents)",
@@ -251,13 +252,14 @@ def _warnings(
             f"{percent(limit)}. They are left out of every number below."
         )
     table = results.get("value_rationality")
-    if table is not None and "unread" in table.columns:
-        over = table.filter(pl.col("unread") > limit)
+    lost = ("left_out", "of the answer sheets without score", ["vr"])
+    for column, what, measures in (("unread", "unread", ["vr", "choice_vr"]), lost):
+        if table is None or column not in table.columns:
+            continue
         names = ["instrument", "model", "agent", "method"]
-        over = over.select(*names, "unread").sort("unread", *names)
-        for *names, share in over.unique(
-            over.columns[:-1], keep="last", maintain_order=True
-        ).rows():
-            group = " · ".join(dict.fromkeys(name for name in names if name))
-            found.append(f"{group}: {percent(share)} unread, limit {percent(limit)}.")
+        over = table.filter(pl.col(column) > limit, pl.col("measure").is_in(measures))
+        over = over.select(*names, column).sort(column, *names)
+        for *name, share in over.unique(names, keep="last", maintain_order=True).rows():
+            group = " · ".join(dict.fromkeys(part for part in name if part))
+            found.append(f"{group}: {percent(share)} {what}, limit {percent(limit)}.")
     return found

@@ -6,6 +6,7 @@ whole conversation instead.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,7 @@ def report(words: Sequence[str]) -> None:
         again(run)
         print(run / "report.html")
     if len(runs) > 1:
-        folder = paths[0] if len(paths) == 1 else Path.cwd()
-        print(compare(runs, folder))
+        print(compare(runs, Path(os.path.commonpath([run.absolute().parent for run in runs]))))
 
 
 def main() -> int:

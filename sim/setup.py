@@ -100,10 +100,11 @@ def load_config(folder: Path) -> DictConfig:
         raise Refusal(f"a run folder must have .hydra/config.yaml, got {folder}")
     try:
         config = OmegaConf.load(path)
+        OmegaConf.resolve(config)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as fault:
         raise Refusal(f"{path} cannot be read: {' '.join(str(fault).split())}") from fault
-    if not isinstance(config, DictConfig):
-        raise Refusal(f"{path} must hold a mapping, got {type(config).__name__}")
+    if not isinstance(config, DictConfig) or "analysis" not in config:
+        raise Refusal(f"{path} must hold the config of a run, got something else")
     return config
 
 

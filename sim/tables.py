@@ -106,9 +106,39 @@ class Tables:
     agents: pl.DataFrame
 
 
-def load(run: str | Path) -> Tables:
-    """Tables of the run folder `run`; raises FileNotFoundError if it has none yet."""
-    run = Path(run)
+def load(run: str | Path, *more: str | Path) -> Tables:
+    """Tables of a run folder, or of several as one.
+
+    Of several, episodes are numbered on and agents are told apart: their ids (and members) begin
+    with the number of the run, 0, 1 ..., and a slash. Items must be the same where they have the
+    same name; concatenating tables by hand does neither.
+
+    Raises:
+        FileNotFoundError: a run that has no tables yet.
+        ValueError: runs that mean different things by the same item.
+    """
+    if not more:
+        return _load(Path(run))
+    decisions, turns, items, agents, start = [], [], [], [], 0
+    for k, folder in enumerate((run, *more)):
+        one = _load(Path(folder))
+        mine = (pl.lit(f"{k}/") + pl.col("agent_id")).alias("agent_id")
+        later = pl.col("episode") + start
+        decisions.append(one.decisions.with_columns(mine, later))
+        turns.append(one.turns.with_columns(mine, later))
+        members = (pl.lit(f"{k}/") + pl.col("member")).alias("member")
+        agents.append(one.agents.with_columns(mine, members))
+        items.append(one.items)
+        start += 1 + (one.decisions.select(pl.col("episode").max()).collect().item() or 0)
+    all_items = pl.concat(items).unique(maintain_order=True)
+    if len(all_items) > len(all_items.unique(["env", "item", "option"])):
+        raise ValueError(f"runs must have the same items to be one, got {run} and others")
+    return Tables(
+        pl.concat(decisions), pl.concat(turns), all_items, pl.concat(agents, how="diagonal")
+    )
+
+
+def _load(run: Path) -> Tables:
     return Tables(
         pl.scan_parquet(run / "decisions.parquet"),
         pl.scan_parquet(run / "turns.parquet"),

@@ -135,7 +135,8 @@ class Talk:
             self._note(row, turn, request, reply)
             self._last[row] = (request, reply)
             if reply.error is not None:
-                self.broken[row] |= turn.labels is None
+                if turn.labels is None:
+                    self.broken[row], self._last[row] = True, None  # no question was asked
                 action, status = -1, ERROR
             elif turn.labels is None:
                 seat.tip, seat.reply = _said(request, reply), reply.text

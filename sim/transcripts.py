@@ -23,6 +23,8 @@ def transcript(run: Path, agent_id: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: unknown agent, one that spoke with no model, or no journal to read.
     """
+    if not (run / "turns.parquet").exists():
+        raise ValueError(f"a transcript needs a complete run, got {run}")
     tables = load(run)
     if agent_id not in tables.agents["agent_id"]:
         some = ", ".join(tables.agents["agent_id"].head(3))

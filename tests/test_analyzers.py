@@ -219,7 +219,9 @@ def test_an_agent_that_answers_twice_is_one_unit_with_its_mean():
     (row,) = scores(people, measure="vr").iter_rows(named=True)
     assert (row["n"], row["n_distinct"], row["estimate"]) == (1, 1, 0.5)
     made = tables(people)  # and in one episode, too, items asked again make another sheet
-    again = svo_scores(replace(made, decisions=made.decisions.with_columns(pl.col("episode") * 0)))
+    later = (pl.col("step") + 6 * pl.col("episode")).cast(pl.Int32)
+    joined = made.decisions.with_columns(pl.col("episode") * 0, later)
+    again = svo_scores(replace(made, decisions=joined))
     assert again["angle"].to_list() == pytest.approx([ANGLES["191199"], ANGLES["919911"]])
 
 
@@ -320,3 +322,51 @@ def test_the_profile_stands_beside_chance_and_people():
         assert (row["estimate"], row["interval"]) == (pytest.approx(estimate, abs=1e-3), kind)
         assert (row["chance"], row["human"]) == (pytest.approx(chance, abs=3e-3), people)
         assert row["n"] == (5 if "ia_" in name else 6) == 6 - row["n_unscored"]
+
+
+def test_one_unread_item_in_twelve_leaves_half_of_the_sheets_out():
+    people = team("hvae", ["191199", "19119."], "altruistic", agent_id="one", asks="x")
+    (row,) = scores(people, measure="vr").rows(named=True)
+    assert (row["n"], row["n_unscored"], row["unread"], row["left_out"]) == (1, 0, 1 / 12, 0.5)
+    for table in (PROFILE(tables(people)), DOSE(tables(people)).filter(row="group")):
+        assert set(table["left_out"]) == {0.5}
+
+
+def test_levels_are_those_of_the_forms_that_have_a_score(play):
+    made = load(play("env=svo_generated", "env.n_forms=2", "agent=linear", "env.rotation=[-90,90]"))
+    form = pl.col("item").str.starts_with("f0")
+    unread = pl.when(form).then(pl.col("action")).alias("action")
+    one = RATIONALITY(replace(made, decisions=made.decisions.filter(form)))
+    both = RATIONALITY(replace(made, decisions=made.decisions.with_columns(unread)))
+    for name in ("chance", "estimate", "best_constant"):
+        of_one, of_both = (t.filter(measure="vr")[name].to_list() for t in (one, both))
+        assert of_one == pytest.approx(of_both)
+    assert 0.2 < both.filter(measure="vr")["left_out"].min() < 0.8
+
+
+def test_shuffled_options_have_no_best_constant_place(play):
+    for order, known in (("canonical", True), ("reversed", True), ("shuffled", False)):
+        made = load(play(f"env.option_order={order}", "agent=random", folder=order))
+        best = RATIONALITY(made).filter(measure="vr")["best_constant"]
+        assert best.is_not_null().all() == known and best.is_null().all() != known
+
+
+def test_people_hit_their_categories_as_often_as_the_profile_says():
+    hits = scores(team("hvae", FIRST), measure="category_hit").select("value", "human").rows()
+    profile = PROFILE(tables(team("hvae", FIRST))).select("measure", "human").rows()
+    assert dict(hits) == {v: dict(profile)[f"share_{v}"] for v in TARGETS}
+
+
+def test_runs_are_put_together_by_load_and_by_hand_refused(play):
+    words = ("agent=linear", "population.counts.control=0")
+    runs = [play(*words, f"seed={k}", folder=str(k)) for k in (0, 1)]
+    both = RATIONALITY(load(*runs)).filter(measure="vr")
+    assert both.select("n", "estimate").unique().rows() == [(40, 1.0)]
+    one, two = map(load, runs)
+    with pytest.raises(ValueError, match=r"got episode 0 twice; sim\.load"):
+        RATIONALITY(replace(one, decisions=pl.concat([one.decisions, two.decisions])))
+    others = [
+        play("env=svo_generated", f"env.items_seed={k}", *words, folder=f"g{k}") for k in (0, 1)
+    ]
+    made = RATIONALITY(load(*others)).filter(measure="vr")
+    assert made["estimate"].to_list() == pytest.approx([1.0] * 4) and set(made["n"]) == {40}

@@ -181,6 +181,32 @@ def test_a_journal_of_another_schema_or_no_journal_at_all_is_refused(sim):
     assert status == 2 and "cannot be used: file is not a database" in err
 
 
+def test_another_run_in_a_used_folder_is_refused_and_leaves_it_as_it_was(sim):
+    sim("experiment=hvae", "analysis=[]", "hydra.run.dir=outputs/used")
+    run = Path("outputs/used")
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    status, _, err = sim("experiment=hvae", "seed=9", "hydra.run.dir=outputs/used")
+    assert status == 2 and "resume needs the config that" in err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    saved = (run / ".hydra" / "config.yaml").read_text()
+    assert "seed: 0" in saved and "${" not in saved
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "\x00", "a: ${b}"])
+def test_a_saved_config_that_cannot_be_read_gets_one_sentence(sim, report, text):
+    sim("experiment=hvae", "analysis=[]")
+    (run,) = runs()
+    (run / ".hydra" / "config.yaml").write_text(text)
+    for status, _, err in (sim(f"resume={run}"), report(run)):
+        assert status == 2 and len(err.splitlines()) == 1 and err.startswith("refused: ")
+
+
+def test_two_runs_of_the_same_second_have_folders_of_their_own(sim):
+    words = ("experiment=dose_response", "analysis=[]", "population.n_each=1")
+    assert [sim(*words, f"seed={k}")[0] for k in range(4)] == [0] * 4
+    assert len(runs()) == 4
+
+
 def test_a_second_process_in_the_same_run_is_refused(sim):
     import fcntl
 

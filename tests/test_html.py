@@ -23,6 +23,7 @@ RATIONALITY = pl.DataFrame(
         "n_distinct": [9, 9, 9],
         "n_unscored": [1, 1, 1],
         "unread": [0.034, 0.034, 0.034],
+        "left_out": [0.11, 0.11, 0.034],
         "chance": [0.502, 0.0, 0.5],
         "best_constant": [0.61, None, None],
         "human": [0.59, None, None],
@@ -103,6 +104,7 @@ def test_unread_answers_over_the_limit_are_loud_and_name_the_group(report):
     assert 'class="warning"' in page
     assert "3 % of all answers could not be read; the study&#39;s limit is 2 %" in page
     assert "hvae: 3.4 % unread" in page
+    assert page.count("hvae: 11 % of the answer sheets without score, limit 2 %") == 1
 
 
 def test_the_headline_has_scores_with_intervals_counts_and_levels(report):
@@ -110,7 +112,7 @@ def test_the_headline_has_scores_with_intervals_counts_and_levels(report):
     row = re.sub(r"<[^>]+>|\s+", " ", page.split("<tbody>")[1].split("</tr>")[1]).split()
     assert row == [
         "hvae", "altruistic", "(90°)", "0.812", "[0.700,", "0.900]", "0.400", "[0.300,",
-        "0.500]", "0.502", "0.590", "0.610", "10", "9", "1", "3.4", "%",
+        "0.500]", "0.502", "0.590", "0.610", "10", "9", "1", "3.4", "%", "11", "%",
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from games import TwoStages
 from agents.base import Agent, Member
 from agents.language import LanguageAgent
 from agents.methods.control import Control
+from agents.methods.definition import Definition
 from agents.scripted import Linear
 from sim import setup
 from sim.cast import Cast
@@ -168,6 +169,18 @@ def test_an_error_in_an_induction_leaves_its_decision_as_an_error_and_goes_on(tm
     tables, *_ = play(tmp_path / "r", Sayings(say), agents=agents, members=1)
     rows = decisions(tables)
     assert rows.height == 6 and rows["status"].unique().to_list() == ["error"]
+    assert rows.select("request", "reply", "prompt_tokens").null_count().row(0) == (6, 6, 6)
+
+
+def test_an_agent_keeps_its_value_when_its_first_call_fails(tmp_path):
+    agents = {"definition": LanguageAgent(Definition(), "shared")}
+    backend = Sayings(lambda q: Reply("", error="E\udcff") if q.slot.step < 2 else "Answer: A")
+    tables, *_ = play(tmp_path / "r", backend, agents=agents, members=1)
+    first = [q.message.history()[0].role for q in backend.asked]
+    assert first == ["system"] * 6
+    assert [len(q.message.history()) for q in backend.asked] == [2, 2, 2, 4, 6, 8]
+    errors = tables.turns.filter(pl.col("error").is_not_null()).collect()["error"]
+    assert errors.to_list() == ["E?", "E?"]  # no lone surrogate can be kept
 
 
 def test_rows_do_not_depend_on_the_order_or_the_size_of_what_comes_back(tmp_path):

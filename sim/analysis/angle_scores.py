@@ -39,6 +39,7 @@ def angle_scores(sheet: Sheet, wanted: pl.DataFrame) -> pl.DataFrame:
     at = rows["row"].to_numpy()
     repaired = sheet.repaired[at].any(axis=1)
     columns["vr_without_repaired"] = np.where(repaired, np.nan, columns["vr"])
+    columns["n_lost_without"] = np.isnan(columns["vr_without_repaired"]).astype(int)
     for k, constant in enumerate(_position_angles(sheet).T):
         columns[f"{POSITION}{k}"] = value_rationality(constant[at], target, *sheet.geometry)
     return rows.drop("row").with_columns(pl.Series(k, v) for k, v in columns.items())
@@ -76,8 +77,12 @@ def _levels(sheet: Sheet, scores: dict[str, Score], rows: pl.DataFrame) -> dict[
                 return score(measured, np.full(len(measured), target), names)
 
             found[CHANCE + name].append(weights @ at(angles))
-            people = human.mean_of(at(human.percentiles())) if sheet.instrument == SLIDER else None
-            found[HUMAN + name].append(np.nan if people is None else people)
+            people = np.nan
+            if name == "category_hit":
+                people = human.CATEGORY.get(value, np.nan)  # counted, not read off percentiles
+            elif sheet.instrument == SLIDER:
+                people = human.mean_of(at(human.percentiles()))
+            found[HUMAN + name].append(people)
     table = pairs.with_columns(pl.Series(k, v, dtype=pl.Float64) for k, v in found.items())
     each = rows.select("target", "value").join(
         table, on=["target", "value"], how="left", nulls_equal=True, maintain_order="left"
@@ -86,9 +91,16 @@ def _levels(sheet: Sheet, scores: dict[str, Score], rows: pl.DataFrame) -> dict[
 
 
 def _position_angles(sheet: Sheet) -> np.ndarray:
-    """Angle (u, places) of always taking the option shown at one place; orders as shown."""
+    """Angle (u, places) of always taking the option shown at one place.
+
+    NaN where options were shuffled: a constant place is then a uniform responder, whose level is
+    chance, and the best of nine such would be the luckiest.
+    """
     if sheet.orders is None:
         raise ValueError("orders: sheets read without option orders have no positions")
+    some = np.moveaxis(sheet.orders[:1000], 1, 0)
+    if any(len(np.unique(orders, axis=0)) > 2 for orders in some):
+        return np.full((len(sheet.orders), 1), np.nan)
     columns = []
     for shown in np.moveaxis(sheet.orders, 2, 0):  # one place at a time: all at once are large
         points = sheet.options[np.arange(len(sheet.items)), np.maximum(shown, 0)]

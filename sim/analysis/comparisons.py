@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.intervals import Means, difference, holm, interval, means, p_value
-from sim.analysis.scores import GROUP, cell, generator, groups, unit_ids, unread_share
+from sim.analysis.scores import GROUP, cell, generator, groups, left_out, unit_ids, unread_share
 from sim.tables import Tables
 
+_COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 _LEVELS = ("chance", "best_constant", "human")
 
 
@@ -96,14 +97,13 @@ def _pairs(part: pl.DataFrame, first: tuple, second: tuple) -> pl.DataFrame:
         # Kinds that never vary do so within a value.
         units = [v.with_columns(pl.Series("unit", unit_ids(v))) for _, v in groups(side, on[1:])]
         side = pl.concat(units) if units else side.with_columns(pl.lit(0).alias("unit"))
-        sides.append(side.select(*on, "vr", "unit", "n_items", "n_unread"))
+        sides.append(side.select(*on, "vr", "unit", *_COUNTS))
     joined = sides[0].join(sides[1], on=on, how="inner", nulls_equal=True).sort(on)
     return joined.select(
         *on,
         (pl.col("vr") - pl.col("vr_right")).alias("vr"),
         (pl.struct(*on[1:], "unit", "unit_right").rank("dense") - 1).alias("unit"),
-        (pl.col("n_items") + pl.col("n_items_right")).alias("n_items"),
-        (pl.col("n_unread") + pl.col("n_unread_right")).alias("n_unread"),
+        *(pl.col(c) + pl.col(f"{c}_right") for c in _COUNTS),
     )
 
 
@@ -114,7 +114,7 @@ def _pair_rows(pairs: pl.DataFrame, label: dict, seed: int) -> list[dict]:
     if len(parts) > 1:  # else it would be the same test twice
         # A member with several values is one member: its differences are averaged first.
         overall = pairs.group_by("member", maintain_order=True).agg(
-            pl.col("vr").mean(), pl.col("unit").min(), pl.col("n_items", "n_unread").sum()
+            pl.col("vr").mean(), pl.col("unit").min(), pl.col(_COUNTS).sum()
         )
         parts.insert(0, ({"value": None, "target": None}, overall))
     rows = []
@@ -127,7 +127,7 @@ def _pair_rows(pairs: pl.DataFrame, label: dict, seed: int) -> list[dict]:
             | {"measure": "contrast", "control": False, "estimate": cell(m.estimate[0])}
             | {"low": cell(low), "high": cell(high), "interval": kind, "n": int(m.n[0])}
             | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(part) - int(m.n[0])}
-            | {"unread": unread_share(part)}
+            | {"unread": unread_share(part), "left_out": left_out(part)}
             | {"p": cell(p_value(m, 0))}
         )
     return rows

@@ -13,6 +13,7 @@ from sim.analysis.scores import (
     cell,
     generator,
     groups,
+    left_out,
     requests,
     unit_ids,
     unread_share,
@@ -33,13 +34,14 @@ SCHEMA = {
     "n_distinct": pl.Int64,
     "n_unscored": pl.Int64,
     "unread": pl.Float64,
+    "left_out": pl.Float64,
     "chance": pl.Float64,
     "perfect_low": pl.Float64,
     "perfect_high": pl.Float64,
 }
 TARGETS = np.arange(-90.0, 91.0)
 _TIES = 1e-9  # payoff points: a perfect agent is indifferent between exact ties only
-_COUNTS = ["n_items", "n_unread"]
+_COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
 def dose_response(tables: Tables, seed: int) -> pl.DataFrame:
@@ -77,7 +79,7 @@ def _group_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]
             {"row": "group", **key, "estimate": cell(m.estimate[0]), "low": cell(low)}
             | {"high": cell(high), "interval": kind, "n": int(m.n[0])}
             | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(agents) - int(m.n[0])}
-            | {"unread": unread_share(agents)}
+            | {"unread": unread_share(agents), "left_out": left_out(agents)}
             | {"chance": _chance([same[f] for f in forms], target)}
             | {"perfect_low": perfect[0], "perfect_high": perfect[1]}
         )

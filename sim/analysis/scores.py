@@ -121,8 +121,20 @@ def unwrapped(
 
 
 def answered(sheet: Sheet) -> pl.DataFrame:
-    """The rows of a sheet with the `angle` of each."""
-    return sheet.rows.with_columns(pl.Series("angle", sheet.angles()))
+    """The rows of a sheet with the `angle` of each, and counts of those with and without one."""
+    return with_lost(sheet.rows, sheet.angles()).with_columns(pl.Series("angle", sheet.angles()))
+
+
+def with_lost(rows: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
+    """Adds `n_sheets`, 1, and `n_lost`, 1 where the answer sheet has no score."""
+    return rows.with_columns(
+        pl.lit(1, pl.Int64).alias("n_sheets"), pl.Series("n_lost", np.isnan(scores), pl.Int64)
+    )
+
+
+def left_out(part: pl.DataFrame, lost: str = "n_lost") -> float:
+    """Share 0..1 of a group's answer sheets that have no score: all of it needs every item."""
+    return float(part[lost].to_numpy().sum() / part["n_sheets"].to_numpy().sum())
 
 
 def unread_share(part: pl.DataFrame) -> float:

@@ -67,7 +67,8 @@ class Sheet:
 def sheets(tables: Tables, orders: bool = False) -> list[Sheet]:
     """Sheets of all items that bear an angle and of the slider's secondary items.
 
-    `orders`: also read the order in which options were shown.
+    `orders`: also read the order in which options were shown. Raises ValueError for tables that
+    hold a decision twice, such as those of two runs put together by hand.
     """
     catalog = _catalog(tables.items)
     if catalog.is_empty():
@@ -116,7 +117,7 @@ def _rows(tables: Tables, catalog: pl.DataFrame) -> pl.LazyFrame:
 
 def _answers(tables: Tables, catalog: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
     """One row per decision, the items of a unit side by side, and where each unit starts."""
-    columns = ["row", "episode", "seat", "index", "group", "action"]
+    columns = ["row", "episode", "seat", "step", "index", "group", "action"]
     answers = (
         _rows(tables, catalog)
         .with_columns(pl.col("seat").cast(pl.Categorical))
@@ -128,6 +129,12 @@ def _answers(tables: Tables, catalog: pl.DataFrame) -> tuple[pl.DataFrame, np.nd
     # An item asked again in the same episode opens another sheet: its occasion.
     order = np.lexsort((index, seat, episode))
     new = _changes(episode[order], seat[order], index[order])
+    twice = ~new & ~_changes(answers["step"].to_numpy()[order])
+    if twice.any():
+        raise ValueError(
+            f"every (episode, seat, step) must be there once, got episode "
+            f"{episode[order][twice][0]} twice; sim.load(run, run ...) puts runs together"
+        )
     starts = np.flatnonzero(new)
     occasion = np.empty(len(order), np.int64)
     occasion[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))

@@ -13,6 +13,7 @@ from sim.analysis.scores import (
     cell,
     generator,
     groups,
+    left_out,
     requests,
     unit_ids,
     unread_share,
@@ -35,11 +36,12 @@ SCHEMA = {
     "n_distinct": pl.Int64,
     "n_unscored": pl.Int64,
     "unread": pl.Float64,
+    "left_out": pl.Float64,
     "chance": pl.Float64,
     "human": pl.Float64,
 }
 QUANTILES = (5, 25, 50, 75, 95)  # percent
-_COUNTS = ["n_items", "n_unread"]
+_COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
 def svo_profile(tables: Tables, seed: int) -> pl.DataFrame:
@@ -48,8 +50,10 @@ def svo_profile(tables: Tables, seed: int) -> pl.DataFrame:
     `angle_mean`, `angle_sd` and quantiles `angle_q05` ... over agents, their repeats averaged
     first; on the slider the shares of the four categories and of transitive answers; on its
     secondary items the mean inequality-aversion index and the shares of its types, among those
-    who have one. Chance is that of uniform responders, human the Many Labs 2 sample. Intervals:
-    t, bootstrap, wilson, or order (statistics, of quantiles). `seed` is the bootstrap's.
+    who have one. `unread` is the share 0..1 of answers that could not be read, `left_out` that of
+    answer sheets that have no score. Chance is that of uniform responders, human the Many Labs 2
+    sample. Intervals: t, bootstrap, wilson, or order (statistics, of quantiles). `seed` is the
+    bootstrap's.
     """
     found, asked = sheets(tables), requests(tables)
     rows = []
@@ -118,6 +122,7 @@ def _group_rows(key, agents, seed, chance, people) -> list[dict]:
             "n_distinct": int(m.n_distinct[j]),
             "n_unscored": len(agents) - int(m.n[j]),
             "unread": lost,
+            "left_out": left_out(agents),
             "chance": cell(chance.get(name)),
             "human": cell(people.get(name)),
         }

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from sim.analysis.scores import answered
+from sim.analysis.scores import answered, with_lost
 from sim.analysis.sheets import SECONDARY, SLIDER, Sheet, sheets
 from sim.analysis.slider import category, inequality_aversion, rank_order, transitivity
 from sim.tables import Tables
@@ -101,7 +101,7 @@ def secondary_rows(sheet: Sheet) -> pl.DataFrame:
         index = inequality_aversion(sheet.actions[:, order])[1]
     names = np.array([*IA_TYPES, None], dtype=object)
     kind = np.select([index < 0.5, index > 0.5, index == 0.5], [0, 1, 2], 3)
-    return sheet.rows.with_columns(
+    return with_lost(sheet.rows, sheet.actions.sum(1)).with_columns(
         pl.Series("ia_index", index).fill_nan(None),
         pl.Series("ia_type", names[kind].tolist(), dtype=pl.String),
     )

@@ -14,6 +14,7 @@ from sim.analysis.scores import (
     cell,
     generator,
     groups,
+    left_out,
     orientations,
     requests,
     unit_ids,
@@ -37,6 +38,7 @@ SCHEMA = {
     "n_unscored": pl.Int64,
     "n_flat": pl.Int64,
     "unread": pl.Float64,
+    "left_out": pl.Float64,
     "chance": pl.Float64,
     "best_constant": pl.Float64,
     "human": pl.Float64,
@@ -47,7 +49,7 @@ MEASURES = ("vr", "vrc", "vr_without_repaired", "deg_to_canonical", "vr60", "cat
 _BOUNDS = {"vrc": (-np.inf, 1.0), "choice_vrc": (-np.inf, 1.0), "vr60": (-np.inf, 60.0)}
 _BOUNDS |= {"deg_to_canonical": (0.0, 180.0)}  # all other measures: 0 to 1
 _KEYS = [*GROUP, "control"]
-_COUNTS = ["n_items", "n_unread", "n_repaired"]
+_COUNTS = ["n_items", "n_unread", "n_repaired", "n_sheets", "n_lost", "n_lost_without"]
 
 
 def value_rationality(tables: Tables, seed: int) -> pl.DataFrame:
@@ -58,7 +60,8 @@ def value_rationality(tables: Tables, seed: int) -> pl.DataFrame:
     `choice_vrc` of any with payoffs; `gain` over the control and paired `contrast` of two kinds
     of agent, whose levels (chance, best constant, human) are on the scale of the estimate.
     n counts agents, n_unscored those without a score, unread is the share of their decisions
-    (0..1) that could not be read. `seed` is the bootstrap's.
+    (0..1) that could not be read, left_out that of what is scored: answer sheets for an angle
+    (one unread item loses the sheet), decisions for choices. `seed` is the bootstrap's.
     """
     asked, wanted = requests(tables), orientations(tables.decisions)
     rows = _choice_rows(choice_scores(tables, wanted), asked, seed)
@@ -88,8 +91,10 @@ def value_rationality(tables: Tables, seed: int) -> pl.DataFrame:
 
 def _agents(scored: pl.DataFrame, asked: pl.DataFrame) -> tuple[pl.DataFrame, dict[tuple, dict]]:
     """One row per (group, control, agent_id) with its mean scores; the levels of each group."""
-    levels = pl.col(f"^({CHANCE}|{HUMAN}|{POSITION}).*$")
-    means = scored.group_by(_KEYS, maintain_order=True).agg(levels.fill_nan(None).mean())
+    # Of the sheets that have a score: forms differ in their levels.
+    levels = pl.col(f"^({CHANCE}|{HUMAN}|{POSITION}).*$").fill_nan(None)
+    has = pl.col("vr").is_not_nan() | pl.col("vr").is_nan().all()
+    means = scored.group_by(_KEYS, maintain_order=True).agg(levels.filter(has).mean())
     scores = [c for c in scored.columns if c in MEASURES]
     agents = by_agent(scored.select(*_KEYS, "agent_id", *_COUNTS, *scores), asked, _KEYS, _COUNTS)
     keys = means.select(_KEYS).iter_rows()
@@ -102,13 +107,15 @@ def _angle_rows(key: dict, part: pl.DataFrame, levels: dict, seed: int) -> list[
     rows = []
     for j, name in enumerate(names):
         level = "vr" if name == "vr_without_repaired" else name
-        row = _row(key, name, m, j, len(part)) | {"unread": unread_share(part)}
+        row = _row(key, name, m, j, len(part))
+        row |= {"unread": unread_share(part), "left_out": left_out(part)}
         row["chance"] = 0.0 if name == "vrc" else levels[CHANCE + level]
         row["human"] = None if name == "vrc" else levels[HUMAN + level]
         if name == "vr":
             row["best_constant"] = best_constant(levels)
         if name == "vr_without_repaired":  # these are left out as well
             row["unread"] += part["n_repaired"].to_numpy().sum() / part["n_items"].to_numpy().sum()
+            row["left_out"] = left_out(part, "n_lost_without")
         rows.append(row)
     return rows
 
@@ -155,6 +162,7 @@ def _choice_rows(agents: pl.DataFrame, asked: pl.DataFrame, seed: int) -> list[d
                 _row(key, name, m, j, len(part))
                 | {
                     "unread": unread_share(part),
+                    "left_out": unread_share(part),
                     "n_flat": part["n_flat"].sum(),
                     "chance": 0.0 if name == "choice_vrc" else average(part, "chance"),
                 }

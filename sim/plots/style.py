@@ -186,14 +186,15 @@ def main_scores(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def counted(rows: pl.DataFrame, each: str = "") -> str:
-    """How many units and what share of answers was left out, e.g. "n 9–10, unread 2 %"."""
+    """How many units, and what was left out, e.g. "n 9–10, unread 2 %, without score ≤ 11 %"."""
     low, high = rows["n"].min(), rows["n"].max()
-    n = f"n {low}{each}" if low == high else f"n {low}–{high}{each}"
-    unread = [float(share) for share in rows["unread"].drop_nulls()]
-    if not unread:
-        return n
-    most = f"{100 * max(unread):.2g} %"
-    return f"{n}, unread {most}" if min(unread) == max(unread) else f"{n}, unread ≤ {most}"
+    parts = [f"n {low}{each}" if low == high else f"n {low}–{high}{each}"]
+    for column, name in (("unread", "unread"), ("left_out", "without score")):
+        shares = [float(s) for s in rows[column].drop_nulls()] if column in rows.columns else []
+        if shares and (max(shares) > 0 or column == "unread"):
+            sign = "" if min(shares) == max(shares) else "≤ "
+            parts.append(f"{name} {sign}{100 * max(shares):.2g} %")
+    return ", ".join(parts)
 
 
 def dots(
