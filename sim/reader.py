@@ -24,6 +24,7 @@ class _Patterns(NamedTuple):
     reads: list[Read]  # the answer for each group of the two patterns below
     whole: re.Pattern[str]  # a reply that is one decorated label
     token: re.Pattern[str]  # anything that may be a label
+    named: re.Pattern[str]  # a label right after a verb
     announced: re.Pattern[str]  # what announces a label
     inflected: dict[int, re.Pattern[str]]  # "defecting" for Defect: no name, but a doubt
 
@@ -57,6 +58,7 @@ def _compile(labels: tuple[str, ...]) -> _Patterns:
         [UNPARSED, *(Read(k, "ok") for k in order)],
         re.compile(whole, re.I | re.A),  # ASCII: a dotless i is no "i"
         re.compile(rf"(?<!\w)(?<!\w')(?:{forms})(?!\w)(?!'(?!s\b)\w)"),
+        re.compile(rf"[ (\[*]{{0,3}}(?:[Oo]ption )?(?!a\b)(?:{forms})(?!\w)"),
         p.any_of(rf"\b(?:{p.NOUNS}|{p.VERBS}|{head}){p.FILLERS}{p.OPENERS}"),
         {
             k: p.any_word(rf"{stem}(?:es?|e?d|ing|i?ons?|[oe]rs?|ive\w*|s)")
@@ -124,7 +126,12 @@ def read_option(reply: str, labels: Sequence[str]) -> Read:
     text = reply if reply.isascii() else reply.translate(p.PLAIN)
     blurred = p.BLURRED.search(text)
     text = _plain(text)
-    if p.REFUSAL.search(text) or p.REFUSAL_VERB.search(veil(text)):
+    # "I won't choose A" refuses an option, not to choose.
+    refused = any(
+        not (m[0].lower().endswith(p.PICKS) and pats.named.match(text, m.end()))
+        for m in p.REFUSAL.finditer(text)
+    )
+    if refused or p.REFUSAL_VERB.search(veil(text)):
         return REFUSED
     if blurred or (not text.isascii() and p.ALIEN.search(text)) or p.TAKEN_BACK.search(text):
         return UNPARSED

@@ -50,6 +50,7 @@ ACT = (
     r"(?:answer|choose|pick|select|decide|help|assist|comply|respond|participate|engage|provide"
     r"|fulfil|continue|(?:make|give|do|express) (?:an?|any|this|that|the|such|my|you))\b(?! but)"
 )
+PICKS = ("choose", "pick", "select")  # of which one may refuse a single option
 REFUSAL = any_of(
     r"\bi(?:'m| am)(?: \w+)? sorry\b|\bi (?:must )?apologi[sz]e\b|^\W*(?:sorry|apologies)\b",
     r"\b(?:as|i'm|i am)(?: just)? an? (?:ai\b|artificial|(?:\w+ )?(?:language model|assistant))",

@@ -58,7 +58,8 @@ NULLS = [
     "I would choose the fair one.", "A fair split matters to me.", "It is a good day, i think.",
     "Answer: a fair split", "Answer: A fair split", "B is nice. Answer: J", "Because", "Bob",
     "B2", "3B", "xB", "B_1", "_A_0", "0_A_", "0*_A_", "_A_*0",
-    "Answer: a So", "Vitamin C", "C++ is fun", "Player B gets more", "Plan B it is",
+    "Answer: a So", "I won't choose A.\nAnswer: B", "I will not pick option B.",
+    "I can't choose (B).", "Vitamin C", "C++ is fun", "Player B gets more", "Plan B it is",
     "http://x.org/B", "B.txt", "and/B", "D'accord", "R&B", "P.S. D.C. is fun", "U.S.A.", "T-B",
     # two options
     "A or B", "A/B", "A, B or C", "A-I", "A–I", "A to I", "B-D", "B–D", "B, C", "B C", "B and C",
@@ -114,6 +115,8 @@ NULLS = [
     "**B**ecause",
 ]  # fmt: skip
 REFUSALS = [
+    "I can't choose any of them.", "I will not choose A. I'm sorry, I can't choose.",
+    "I won't pick. Answer: B",
     "I'm sorry, I can't choose.", "I’m sorry, I can’t choose.", "I'm sorry, but B.",
     "I cannot answer.",
     "I can't answer that. B", "I won't choose.", "I will not choose. Answer: B",
