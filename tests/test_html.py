@@ -112,7 +112,7 @@ def test_the_headline_has_scores_with_intervals_counts_and_levels(report):
     row = re.sub(r"<[^>]+>|\s+", " ", page.split("<tbody>")[1].split("</tr>")[1]).split()
     assert row == [
         "hvae", "altruistic", "(90°)", "0.812", "[0.700,", "0.900]", "0.400", "[0.300,",
-        "0.500]", "0.502", "0.590", "0.610", "10", "9", "1", "3.4", "%", "11", "%",
+        "0.500]", "0.502", "0.590", "0.610", "10", "(9)", "1", "3.4", "%", "11", "%",
     ]  # fmt: skip
 
 
