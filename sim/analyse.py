@@ -49,7 +49,7 @@ def draw(folder: Path, name: str, table: pl.DataFrame) -> Path:
     """Writes a result table and the figure of the same name; returns the figure's stem."""
     (folder / "results").mkdir(exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
-    table.write_csv(folder / "results" / f"{name}.csv")
+    (folder / "results" / f"{name}.csv").write_text(table.write_csv())
     stem = folder / "figures" / name
     plot = getattr(import_module(f"sim.plots.{name}"), name)
     style.save(plot(table), stem)

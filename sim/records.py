@@ -26,7 +26,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as fault:
-        raise OSError(str(fault).splitlines()[0]) from fault
+        raise OSError(f"a table cannot be written: {str(fault).splitlines()[0]}") from fault
 
 
 class _Table:

@@ -67,6 +67,8 @@ def requests(tables: Tables) -> pl.DataFrame:
 def unit_ids(group: pl.DataFrame) -> np.ndarray:
     """Ids (n,) of the units of a group of agents: those that share all requests are one.
 
+    Agents that share some greedy requests only (other forms, other orders) count as several.
+
     Scripted agents ask nobody: each is a unit, unless all gave the same answers; then the group
     is one. Columns as `requests` gives them.
     """
