@@ -22,7 +22,8 @@ UNSEEN = (
     r"\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 )
 HIDDEN = any_of(f"[{UNSEEN}]")
-BLURRED = any_of(rf"[^\W_][{UNSEEN}*]+[^\W\d_]", rf"[^\W\d_][{UNSEEN}*]+[^\W_]")
+_GLUE = rf"_*[{UNSEEN}*][{UNSEEN}*_]*"
+BLURRED = any_of(rf"[^\W_]{_GLUE}[^\W\d_]", rf"[^\W\d_]{_GLUE}[^\W_]")
 # Homoglyphs, other scripts, overstruck and boxed letters might name an option unseen.
 ALIEN = any_of(
     "[^\\W_0-9A-Za-zÀ-ÖØ-öø-įĲ-žƀ-ɏ¹²³¼½¾]",

@@ -58,8 +58,8 @@ NULLS = [
     "I would choose the fair one.", "A fair split matters to me.", "It is a good day, i think.",
     "Answer: a fair split", "Answer: A fair split", "B is nice. Answer: J", "Because", "Bob",
     "B2", "3B", "xB", "B_1", "_A_0", "0_A_", "0*_A_", "_A_*0",
-    "Answer: a So", "I won't choose A.\nAnswer: B", "I will not pick option B.",
-    "I can't choose (B).", "Vitamin C", "C++ is fun", "Player B gets more", "Plan B it is",
+    "Answer: a So", "A!B*_0", "B_*0. A", "**A**_B", "I won't choose A.\nAnswer: B",
+    "I will not pick option B.", "I can't choose (B).", "Vitamin C", "C++ is fun", "Player B gets more", "Plan B it is",
     "http://x.org/B", "B.txt", "and/B", "D'accord", "R&B", "P.S. D.C. is fun", "U.S.A.", "T-B",
     # two options
     "A or B", "A/B", "A, B or C", "A-I", "A–I", "A to I", "B-D", "B–D", "B, C", "B C", "B and C",
@@ -342,9 +342,10 @@ CHECKS = [
 ]
 
 
-def fuzz(check, strategy, examples):
+def fuzz(check, strategy, examples, same):
     quiet = settings(
         max_examples=examples,
+        derandomize=same,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -354,10 +355,10 @@ def fuzz(check, strategy, examples):
 
 @pytest.mark.parametrize(("check", "strategy"), CHECKS, ids=lambda c: getattr(c, "__name__", ""))
 def test_fuzzed_replies_never_yield_an_invented_option(check, strategy):
-    fuzz(check, strategy, 5_000)
+    fuzz(check, strategy, 5_000, same=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("check", "strategy"), CHECKS, ids=lambda c: getattr(c, "__name__", ""))
 def test_many_fuzzed_replies_never_yield_an_invented_option(check, strategy):
-    fuzz(check, strategy, 100_000)
+    fuzz(check, strategy, 100_000, same=False)  # others every time
