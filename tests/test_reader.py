@@ -59,7 +59,8 @@ NULLS = [
     "Answer: a fair split", "Answer: A fair split", "B is nice. Answer: J", "Because", "Bob",
     "B2", "3B", "xB", "B_1", "_A_0", "0_A_", "0*_A_", "_A_*0",
     "Answer: a So", "A!B*_0", "B_*0. A", "**A**_B", "I won't choose A.\nAnswer: B",
-    "I will not pick option B.", "I can't choose (B).", "Vitamin C", "C++ is fun", "Player B gets more", "Plan B it is",
+    "I will not pick option B.", "I can't choose (B).", "Vitamin C", "C++ is fun",
+    "Player B gets more", "Plan B it is",
     "http://x.org/B", "B.txt", "and/B", "D'accord", "R&B", "P.S. D.C. is fun", "U.S.A.", "T-B",
     # two options
     "A or B", "A/B", "A, B or C", "A-I", "A–I", "A to I", "B-D", "B–D", "B, C", "B C", "B and C",
