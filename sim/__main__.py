@@ -31,14 +31,18 @@ def _job(config: DictConfig) -> None:
     """One run in the folder that Hydra made for it."""
     hydra_ = HydraConfig.get()
     folder = Path(hydra_.runtime.output_dir)
-    if config.dry_run:
-        _statuses.append(_status(lambda: _show(config)))
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        return
     experiment = hydra_.runtime.choices.get("experiment")
     overrides = list(hydra_.overrides.task)
-    _statuses.append(_status(lambda: _finish(config, folder, experiment, overrides)))
+
+    def work() -> None:
+        if _is_dry(config):
+            _show(config)
+        else:
+            _finish(config, folder, experiment, overrides)
+
+    _statuses.append(_status(work))
+    if folder.exists() and not any(folder.iterdir()):  # refused, or only shown
+        folder.rmdir()
     if _statuses[-1] == STOPPED:
         raise KeyboardInterrupt  # ends a sweep too
 
@@ -47,9 +51,9 @@ def _status(work: Callable[[], None]) -> int:
     """Exit status of some work, whose faults are told in a sentence."""
     try:
         work()
-    except (Refusal, HydraException, OmegaConfBaseException) as fault:
+    except Refusal as fault:
         return _told(REFUSED, f"refused: {fault}", fault)
-    except YAMLError as fault:
+    except (HydraException, OmegaConfBaseException, YAMLError) as fault:
         return _told(REFUSED, f"refused: {' '.join(str(fault).split())}", fault)
     except ValueError as fault:
         if not _from_hydra(fault):  # a fault of ours is no refusal
@@ -108,9 +112,18 @@ def _show(config: DictConfig) -> None:
         print(line)
 
 
-def _composed(overrides: list[str]) -> DictConfig:
+def _is_dry(config: DictConfig) -> bool:
+    if config.dry_run not in (True, False):
+        raise Refusal(f"dry_run must be true or false, got {config.dry_run!r}")
+    return bool(config.dry_run)
+
+
+def _shown(overrides: list[str]) -> bool:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", overrides)
+        config = hydra.compose("config", overrides)
+    if _is_dry(config):
+        _show(config)
+    return config.dry_run
 
 
 def _interrupt(*_: object) -> None:
@@ -128,12 +141,12 @@ def main() -> int:
     if resume:
         others = [word for word in words if word is not resume[0]]
         return _status(lambda: _resume(Path(resume[0].removeprefix("resume=")), others))
-    composed: list[DictConfig] = []
     if any("dry_run=" in word for word in words) and not any(w.startswith("-") for w in words):
         # Composed here, a dry run leaves no folder behind.
-        status = _status(lambda: composed.append(_composed(words)))
-        if status or composed[0].dry_run:
-            return status or _status(lambda: _show(composed[0]))
+        shown: list[bool] = []
+        status = _status(lambda: shown.append(_shown(words)))
+        if status or shown[0]:
+            return status
     return max(_status(_job), *_statuses, 0)
 
 

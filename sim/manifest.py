@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sim.errors import Refusal
+
 PACKAGES = ("gymnasium", "hydra-core", "matplotlib", "numpy", "pettingzoo", "polars", "scipy")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,5 +45,17 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder; raises FileNotFoundError where there is none."""
-    return json.loads((folder / "manifest.json").read_text())
+    """The manifest of a run folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Refusal: it is damaged.
+    """
+    path = folder / "manifest.json"
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as fault:
+        raise Refusal(f"{path} cannot be read: {fault}") from fault
+    if not isinstance(found, dict) or "config_hash" not in found or "status" not in found:
+        raise Refusal(f"{path} must hold a run's manifest, got something else")
+    return found

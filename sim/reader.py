@@ -127,13 +127,16 @@ def read_option(reply: str, labels: Sequence[str]) -> Read:
     blurred = p.BLURRED.search(text)
     text = _plain(text)
     # "I won't choose A" refuses an option, not to choose.
-    refused = any(
-        not (m[0].lower().endswith(p.PICKS) and pats.named.match(text, m.end()))
-        for m in p.REFUSAL.finditer(text)
-    )
-    if refused or p.REFUSAL_VERB.search(veil(text)):
+    acts = list(p.REFUSAL.finditer(text))
+    about = [m[0].lower().endswith(p.PICKS) and pats.named.match(text, m.end()) for m in acts]
+    if not all(about) or p.REFUSAL_VERB.search(veil(text)):
         return REFUSED
-    if blurred or (not text.isascii() and p.ALIEN.search(text)) or p.TAKEN_BACK.search(text):
+    if (
+        acts
+        or blurred
+        or (not text.isascii() and p.ALIEN.search(text))
+        or p.TAKEN_BACK.search(text)
+    ):
         return UNPARSED
 
     found: set[int] = set()  # groups of the pattern

@@ -69,7 +69,7 @@ UNLESS = any_word(
     r"nor|nothing|nope|hardly|barely|scarcely|without|avoid\w*|reject\w*|refus\w*|declin\w*|besides|forgo|ignor\w+",
     r"except(?:ing|ed)?|but|instead|unlike|against|(?:rather|other|less|worse) than|exclud\w*",
     r"(?:apart|aside|away|far) from|rul\w+ out|eliminat\w+|discard\w*|dismiss\w*|abandon\w*",
-    r"refrain\w*|oppos\w+|dislik\w+|hat(?:e|es|ed|ing)|skip\w*|drop\w*|worst|bad|wrong",
+    r"unable|unwilling|impossible|forbidden|incapable|reluctant|hesitant|refrain\w*|oppos\w+|dislik\w+|hat(?:e|es|ed|ing)|skip\w*|drop\w*|worst|bad|wrong",
     r"terrible|awful|unfair|unacceptable|false|incorrect|least (?:prefer\w*|favou?rite)",
     r"nicht|kein\w*|ohne|pas|jamais|non|não|nunca|sin",
     r"if|unless|whether|suppos\w+|assum\w+|imagin\w+|hypothetical\w*|in case|(?:were|had) (?:i|we)",

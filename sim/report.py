@@ -1,12 +1,12 @@
 """The command `python -m sim.report RUN|SWEEP ... [agent=ID]`; needs no model.
 
 One run: analyses it again and writes its tables, figures and report. Several, or a sweep: the
-same for each, then one table and figure that compare them. With agent=ID: prints that agent's
+same for each, then one table and figure that compare them, in the folder that holds all of them,
+or in the current one. With agent=ID: prints that agent's
 whole conversation instead.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,8 @@ def report(words: Sequence[str]) -> None:
         again(run)
         print(run / "report.html")
     if len(runs) > 1:
-        print(compare(runs, Path(os.path.commonpath([run.absolute().parent for run in runs]))))
+        parents = {run.resolve().parent for run in runs}
+        print(compare(runs, parents.pop() if len(parents) == 1 else Path.cwd()))
 
 
 def main() -> int:

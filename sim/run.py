@@ -20,7 +20,7 @@ from sim.journal import Journal
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
-from sim.setup import Parts, build, config_hash, save_config
+from sim.setup import Parts, build, config_hash, load_config, save_config
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
             start = time.monotonic()
             asked = play(parts, folder, config.journal.fsync, config.display)
             del parts  # a large population; the tables have it all
-            about |= asked | _account(folder, time.monotonic() - start, about, asked)
+            about |= _account(folder, time.monotonic() - start, about, asked)
             # As it will be read back, so that a report made again has equal bytes.
             analyse(folder, config, manifest.plain(about))
             manifest.write(folder, about)
@@ -88,13 +88,16 @@ def _about(
 ) -> dict[str, Any]:
     hash_ = config_hash(config)
     about: dict[str, Any] = {}
+    begun = None
     if (folder / "manifest.json").exists():
         about = manifest.read(folder)
-        if about["config_hash"] != hash_:
-            raise Refusal(
-                f"resume needs the config that {folder} was begun with, hash "
-                f"{about['config_hash']}, got {hash_}"
-            )
+        begun = about["config_hash"]
+    elif (folder / ".hydra" / "config.yaml").exists():
+        begun = config_hash(load_config(folder))
+    if begun not in (None, hash_):
+        raise Refusal(
+            f"resume needs the config that {folder} was begun with, hash {begun}, got {hash_}"
+        )
     backend = parts.backend
     return about | {
         "status": "running",
@@ -116,8 +119,9 @@ def _about(
 def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, int]:
     """Plays all episodes and closes the tables.
 
-    Returns how many requests the journal holds (`asked`, in all attempts), how many of them this
-    attempt found there (`replayed`), and how many questions shared another's reply (`shared`).
+    Returns how many requests were sent (`asked`, in all attempts; `asked_now`, in this one), how
+    many questions this attempt found answered (`replayed`), and how many share the reply to
+    another (`shared`).
     """
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
@@ -128,7 +132,7 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
         constants, cast.contexts,
     )  # fmt: skip
     journal = asking = None
-    asked = {"asked": 0, "replayed": 0, "shared": 0}
+    asked = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}
     try:
         if parts.backend is not None:
             journal = Journal(folder / "journal.sqlite", fsync)
@@ -137,8 +141,9 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
             Rollout(game, cast, asking, recorder, rules, shown).run()
         recorder.close()
         if journal is not None and asking is not None:
-            asked = {"asked": journal.counts()["requests"], "replayed": asking.n_replayed}
-            asked["shared"] = asking.n_shared
+            held = journal.counts()
+            asked = {"asked": held["requests"], "asked_now": asking.n_asked}
+            asked |= {"replayed": asking.n_replayed, "shared": held["slots"] - held["requests"]}
     finally:
         if journal is not None:
             journal.close()
@@ -152,22 +157,24 @@ def _account(
 ) -> dict[str, Any]:
     """What was played, counted from the finished tables.
 
-    The time is that of the last attempt in which anything was asked; a replay takes less.
+    `seconds` are those of the last attempt, unless it only replayed: then what is known stays.
+    The rate is that of an attempt that played everything, else unknown: a replay takes less.
     """
-    if before.get("seconds") and asked["replayed"] == asked["asked"] > 0:
-        seconds = before["seconds"]
     decisions = pl.scan_parquet(folder / "decisions.parquet")
     counts = dict(decisions.group_by("status").len().collect().iter_rows())
     turns = pl.scan_parquet(folder / "turns.parquet")
     tokens = turns.select(pl.col("prompt_tokens", "output_tokens").sum()).collect()
-    n = sum(counts.values())
-    return {
+    n, seconds = sum(counts.values()), round(seconds, 3)
+    rate = None if asked["replayed"] else round(n / max(seconds, 0.001), 1)
+    if asked["replayed"] and not asked["asked_now"] and "seconds" in before:
+        seconds, rate = before["seconds"], before["decisions_per_second"]
+    return {name: asked[name] for name in ("asked", "replayed", "shared")} | {
         "status": "complete",
         "n_decisions": n,
         "counts": {status: counts.get(status, 0) for status in STATUSES},
         "tokens": {"prompt": tokens[0, 0], "output": tokens[0, 1]},
-        "seconds": round(seconds, 3),
-        "decisions_per_second": round(n / seconds, 1),
+        "seconds": seconds,
+        "decisions_per_second": rate,
     }
 
 

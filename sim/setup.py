@@ -46,9 +46,11 @@ def build(config: DictConfig) -> Parts:
         if not config.agent:
             raise Refusal("agent must name at least one kind of agent, got none")
         agents = {str(kind): instantiate(part) for kind, part in config.agent.items()}
-        least = min(Counter((row["env"], row["item"]) for row in game.items()).values())
-        for agent in agents.values():
-            agent.check_options(least)
+        widths = Counter((row["env"], row["item"]) for row in game.items())
+        for kind, agent in agents.items():
+            if agent is None:
+                raise Refusal(f"agent.{kind} must be an agent, got null")
+            agent.check_options(min(widths.values(), default=game.n_options))
         speaks = any(agent.speaks for agent in agents.values())
         rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})
         # Last, since a model may take minutes to load.
@@ -85,8 +87,10 @@ def save_config(config: DictConfig, overrides: Sequence[str], folder: Path) -> N
     where = folder / ".hydra"
     where.mkdir(exist_ok=True)
     plain = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    OmegaConf.save(plain, where / "config.yaml")
     OmegaConf.save(OmegaConf.create(list(overrides)), where / "overrides.yaml")
+    beside = where / "config.partial"
+    OmegaConf.save(plain, beside)
+    beside.replace(where / "config.yaml")  # what is there is whole
 
 
 def load_config(folder: Path) -> DictConfig:

@@ -110,8 +110,8 @@ def load(run: str | Path, *more: str | Path) -> Tables:
     """Tables of a run folder, or of several as one.
 
     Of several, episodes are numbered on and agents are told apart: their ids (and members) begin
-    with the number of the run, 0, 1 ..., and a slash. Items must be the same where they have the
-    same name; concatenating tables by hand does neither.
+    with the number of the run, 0, 1 ..., and a slash; so nobody is paired across runs (kinds to
+    be contrasted belong into one run). Concatenating tables by hand does neither.
 
     Raises:
         FileNotFoundError: a run that has no tables yet.
@@ -130,12 +130,16 @@ def load(run: str | Path, *more: str | Path) -> Tables:
         agents.append(one.agents.with_columns(mine, members))
         items.append(one.items)
         start += 1 + (one.decisions.select(pl.col("episode").max()).collect().item() or 0)
-    all_items = pl.concat(items).unique(maintain_order=True)
-    if len(all_items) > len(all_items.unique(["env", "item", "option"])):
-        raise ValueError(f"runs must have the same items to be one, got {run} and others")
-    return Tables(
-        pl.concat(decisions), pl.concat(turns), all_items, pl.concat(agents, how="diagonal")
-    )
+    # Other words are no other item; those of the first run are kept.
+    numbers = [column for column in ITEMS if column != "text"]
+    all_items = pl.concat(items).unique(numbers, keep="first", maintain_order=True)
+    twice = all_items.select("env", "item", "option").is_duplicated()
+    if twice.any():
+        name = all_items["item"].filter(twice)[0]
+        folders = ", ".join(str(folder) for folder in (run, *more))
+        raise ValueError(f"an item must be the same in all runs, got two {name!r} in {folders}")
+    people = pl.concat(agents, how="diagonal_relaxed")
+    return Tables(pl.concat(decisions), pl.concat(turns), all_items, people)
 
 
 def _load(run: Path) -> Tables:

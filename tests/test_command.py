@@ -143,13 +143,14 @@ def test_resume_works_alone_in_the_run_and_changes_nothing(sim):
     sim("experiment=hvae", "analysis=[]")
     (run,) = runs()
     before = (run / "decisions.parquet").read_bytes()
-    cost = json.loads((run / "manifest.json").read_text())["seconds"]
+    first = json.loads((run / "manifest.json").read_text())
+    cost = (first["seconds"], first["decisions_per_second"])
     status, out, err = sim(f"resume={run}")
     assert (status, err) == (0, "") and str(run) in out
     manifest = json.loads((run / "manifest.json").read_text())
     # What it cost stays on record.
     assert manifest["asked"] == manifest["replayed"] > 600
-    assert manifest["seconds"] == cost
+    assert (manifest["seconds"], manifest["decisions_per_second"]) == cost
     assert (run / "decisions.parquet").read_bytes() == before
 
 
@@ -190,6 +191,32 @@ def test_another_run_in_a_used_folder_is_refused_and_leaves_it_as_it_was(sim):
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
     saved = (run / ".hydra" / "config.yaml").read_text()
     assert "seed: 0" in saved and "${" not in saved
+
+
+def test_a_run_that_lost_its_manifest_still_refuses_another_config(sim):
+    words = ("agent=linear", "analysis=[]", "hydra.run.dir=outputs/used")
+    sim(*words, "seed=1")
+    manifest = Path("outputs/used/manifest.json")
+    manifest.unlink()
+    status, _, err = sim(*words, "seed=9")
+    assert status == 2 and "resume needs the config that" in err and not manifest.exists()
+    assert sim("resume=outputs/used")[0] == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_a_damaged_manifest_gets_one_sentence(sim, report, text):
+    sim("agent=linear", "analysis=[]", "hydra.run.dir=outputs/r")
+    Path("outputs/r/manifest.json").write_text(text)
+    for status, _, err in (sim("resume=outputs/r"), report("outputs/r")):
+        assert status == 2 and err.startswith("refused: outputs/r/manifest.json ")
+        assert len(err.splitlines()) == 1
+
+
+def test_a_refused_run_leaves_no_folder_and_dry_run_no_is_refused(sim):
+    for word in ("fallback=12", "dry_run=no"):
+        status, _, err = sim(word)
+        assert status == 2 and err.startswith("refused: ") and not list(Path().rglob("*-*-*"))
+    assert sim("dry_run=false", "analysis=[]")[0] == 0 and len(runs()) == 1
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "\x00", "a: ${b}"])

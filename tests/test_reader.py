@@ -254,7 +254,7 @@ CAPITAL = [
     "Option {}",
     "{} is better", "'{}'", '"{}"', "`{}`", "not {}", "{}?", "If {}", "\\boxed{{{}}}", "{}: 85/85",
     "{}) 85/15", "- {}", "> {}", "{}'s total", "I prefer {} because it is fair", "{} cost me",
-    "{},",
+    "{},", "I'm unable to choose {}", "I won't pick {}",
 ]  # fmt: skip
 SMALL = ["answer: {}", "option {}", "({})", "(option {})", "I choose option {}"]
 JOINS = ["\n", ". ", ", ", " or ", " and ", "/", " ", "\n\n", " > ", " over ", "; ", " – ", " not "]

@@ -276,6 +276,13 @@ def test_games_of_several_seats_turns_and_early_ends_need_nothing_special(tmp_pa
         assert said == turns["reply"].to_list() and len(said) >= 1
 
 
+def test_a_game_that_lists_no_items_can_be_built():
+    config = compose("agent=linear")
+    config.env = {"_target_": "games.TwoStages"}
+    parts = setup.build(config)
+    assert not parts.game.items() and len(parts.cast.seating) == 40
+
+
 def test_options_shown_in_another_order_are_read_as_shown_and_recorded_canonically(tmp_path):
     game = setup.build(compose("env=svo_slider", "env.option_order=shuffled")).game
     tables, *_ = play(tmp_path / "r", Sayings(lambda q: "Answer: A"), game, members=20)

@@ -98,12 +98,22 @@ def _position_angles(sheet: Sheet) -> np.ndarray:
     """
     if sheet.orders is None:
         raise ValueError("orders: sheets read without option orders have no positions")
-    some = np.moveaxis(sheet.orders[:1000], 1, 0)
-    if any(len(np.unique(orders, axis=0)) > 2 for orders in some):
-        return np.full((len(sheet.orders), 1), np.nan)
     columns = []
     for shown in np.moveaxis(sheet.orders, 2, 0):  # one place at a time: all at once are large
         points = sheet.options[np.arange(len(sheet.items)), np.maximum(shown, 0)]
         points[shown < 0] = np.nan
         columns.append(angle(points, sheet.centre, sheet.radius))
-    return np.stack(columns, axis=1)
+    return np.where(_shuffled(sheet.orders)[:, None], np.nan, np.stack(columns, axis=1))
+
+
+def _shuffled(orders: np.ndarray) -> np.ndarray:
+    """Whether a sheet's options were shuffled, from its orders (u, items, options); (u,).
+
+    An order that neither rises nor falls is; so are items of two options that do not all agree.
+    """
+    step = np.diff(orders, axis=2)
+    beyond = orders[..., 1:] < 0
+    rises, falls = ((step > 0) | beyond).all(2), ((step < 0) | beyond).all(2)
+    two = (orders >= 0).sum(2) == 2
+    mixed = (two & rises).any(1) & (two & falls).any(1)
+    return mixed | ~np.all(rises | falls, axis=1)

@@ -92,9 +92,12 @@ def value_rationality(tables: Tables, seed: int) -> pl.DataFrame:
 def _agents(scored: pl.DataFrame, asked: pl.DataFrame) -> tuple[pl.DataFrame, dict[tuple, dict]]:
     """One row per (group, control, agent_id) with its mean scores; the levels of each group."""
     # Of the sheets that have a score: forms differ in their levels.
-    levels = pl.col(f"^({CHANCE}|{HUMAN}|{POSITION}).*$").fill_nan(None)
     has = pl.col("vr").is_not_nan() | pl.col("vr").is_nan().all()
-    means = scored.group_by(_KEYS, maintain_order=True).agg(levels.filter(has).mean())
+    levels = pl.col(f"^({CHANCE}|{HUMAN}).*$").fill_nan(None).filter(has)
+    # A place that some sheet does not have is no constant place of the group.
+    places = pl.col(f"^{POSITION}.*$").fill_nan(None).filter(has)
+    always = pl.when(places.null_count() == 0).then(places.mean())
+    means = scored.group_by(_KEYS, maintain_order=True).agg(levels.mean(), always)
     scores = [c for c in scored.columns if c in MEASURES]
     agents = by_agent(scored.select(*_KEYS, "agent_id", *_COUNTS, *scores), asked, _KEYS, _COUNTS)
     keys = means.select(_KEYS).iter_rows()
