@@ -26,7 +26,7 @@ def comparison(table: pl.DataFrame) -> Figure:
     runs = rows["run"].unique(maintain_order=True).to_list()
     looks = {run: style.colour_and_marker(index) for index, run in enumerate(runs)}
 
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     lines = max(len(style.values(part)) for *_, part in panels)
     height = max(1.6, lines * (0.25 + 0.13 * len(runs)))
     depth = -(-len(panels) // columns)
@@ -39,6 +39,7 @@ def comparison(table: pl.DataFrame) -> Figure:
         style.dots(axes, part, style.values(part), parts)
         axes.set(xlim=(-0.02, 1.02), title=f"{style.words(name)}: {group.label}")
         axes.set_xlabel("value rationality (1 perfect)")
+        axes.tick_params(labelbottom=True)  # also above an empty place
         axes.grid(axis="x", color="#EEEEEE", lw=0.6)
     handles = [
         style.handle(f"{run} ({style.counted(rows.filter(run=run))})", _marks(look, None))
