@@ -8,7 +8,7 @@ from agents.base import Message, Rows, Seat
 from envs.base import key, uniform
 from sim.cast import Player
 from sim.inference.base import Backend
-from sim.rollout import Rules
+from sim.rules import Rules
 from sim.setup import Parts
 
 REPLY = "[the model's reply]"

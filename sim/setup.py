@@ -18,7 +18,7 @@ from envs.base import Game
 from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
-from sim.rollout import Rules
+from sim.rules import Rules
 
 # Neither what is played nor what is answered depends on these.
 NOT_HASHED = ("display", "dry_run", "journal", "max_live")

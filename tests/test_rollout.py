@@ -18,7 +18,8 @@ from sim.inference.asking import Asking
 from sim.inference.base import Backend, Reply
 from sim.journal import Journal
 from sim.records import Recorder
-from sim.rollout import Rollout, Rules
+from sim.rollout import Rollout
+from sim.rules import Rules
 from sim.tables import load
 from sim.transcripts import as_text, transcript
 
