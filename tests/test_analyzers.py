@@ -159,6 +159,7 @@ def test_contrasts_are_paired_by_member_recover_what_was_planted_and_are_correct
     rows = scores(people, measure="contrast")
     assert rows["p_holm"].to_list() == pytest.approx(holm(rows["p"].to_numpy()).tolist())
     assert rows["p_holm"].min() == pytest.approx(3 * rows["p"].min())
+    assert set(rows["chance"]) == {0.0}
     planted = rows.filter(agent="goal", against="plain/told").rows(named=True)
     assert [row["value"] for row in planted] == ["altruistic"]  # over all it would be the same
     gaps = np.array([16.389540, 16.314908, 18.127461, 13.643671, 27.060034, 19.057245]) / SPAN

@@ -128,6 +128,6 @@ def _pair_rows(pairs: pl.DataFrame, label: dict, seed: int) -> list[dict]:
             | {"low": cell(low), "high": cell(high), "interval": kind, "n": int(m.n[0])}
             | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(part) - int(m.n[0])}
             | {"unread": unread_share(part), "left_out": left_out(part)}
-            | {"p": cell(p_value(m, 0))}
+            | {"p": cell(p_value(m, 0)), "chance": 0.0}  # two uniform responders do not differ
         )
     return rows
