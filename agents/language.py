@@ -4,14 +4,25 @@ from abc import ABC, abstractmethod
 
 from agents.base import Agent, Induction, Member, Rows, Seat, Turn, Worded
 
-FORMAT = (
-    'End your reply with one line: "Answer:" and the letter of the option you choose. Name no '
-    "other option by its letter."
-)
-REASK = (
-    "I could not read one single choice from your reply. Reply with one line only: "
-    '"Answer:" and the letter of the one option you choose.'
-)
+# What a reply to a question should look like, by response mode.
+LINE = 'Reply with one line only: "Answer:" and the letter of the one option you choose.'
+FORMATS = {
+    "text": (
+        'End your reply with one line: "Answer:" and the letter of the option you choose. Name no '
+        "other option by its letter."
+    ),
+    "choice": "Reply with the letter of the option you choose and nothing else.",
+    "regex": (
+        'Reply with one short sentence and then one line: "Answer:" and the letter of the option '
+        "you choose."
+    ),
+    "json": (
+        'Reply with a JSON object of two fields: "reason", one short sentence, and "answer", the '
+        "letter of the option you choose."
+    ),
+    "label": LINE,
+}
+UNREAD = "I could not read one single choice from your reply."
 
 CONVERSATIONS = ("shared", "separate")
 
@@ -52,16 +63,23 @@ class LanguageAgent(Agent):
         method: how the member's value is assigned.
         conversation: "shared": all items of an episode in one conversation, earlier answers in
             sight (as published for HVAE); "separate": every item continues the induction alone.
+        response_mode: of decisions; the questions ask for replies of this form.
     """
 
     speaks = True
 
-    def __init__(self, method: Method, conversation: str):
+    def __init__(self, method: Method, conversation: str, response_mode: str = "text"):
         if conversation not in CONVERSATIONS:
             raise ValueError(
                 f"conversation must be one of {', '.join(CONVERSATIONS)}, got {conversation!r}"
             )
+        if response_mode not in FORMATS:
+            raise ValueError(
+                f"response_mode must be one of {', '.join(FORMATS)}, got {response_mode!r}"
+            )
         self._method = method
+        self._format = FORMATS[response_mode]
+        self._reask = f"{UNREAD} {LINE if response_mode == 'text' else self._format}"
         self.context = conversation
 
     def method(self, member: Member) -> str:
@@ -83,12 +101,12 @@ class LanguageAgent(Agent):
                 return turn
         frame = seat.frame
         assert frame is not None
-        parts = [words.text, frame.reminder, FORMAT] if frame.reminder else [words.text, FORMAT]
-        messages = (("user", "\n\n".join(parts)),)
+        parts = (words.text, frame.reminder, self._format)
+        messages = (("user", "\n\n".join(part for part in parts if part)),)
         # Until an exchange stays: one that failed has opened nothing.
         if seat.tip is seat.root:
             messages = frame.opening + messages
-        return Turn("decide", messages, words.labels, REASK, self.context == "shared")
+        return Turn("decide", messages, words.labels, self._reask, self.context == "shared")
 
     def _induce(self, seat: Seat) -> Turn | None:
         """The induction's next turn; None once it has ended and left its frame."""

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Member, Message, Seat, Turn
-from envs.base import Keys, Words, key
+from envs.base import Keys, Words, key, uniform
+from sim.inference import modes
 from sim.inference.asking import Asking
 from sim.inference.base import Reply, Request, Slot
-from sim.reader import read_option
 from sim.records import STATUSES, hexes
 
 OK, REPAIRED, ERROR = (STATUSES.index(status) for status in ("ok", "repaired", "error"))
@@ -120,7 +120,7 @@ class Talk:
                 message = Message(role, content, message)
             assert message is not None
             mode = "text" if turn.labels is None else self._mode
-            seed_ = None if greedy else seed
+            seed_ = None if greedy or mode == "label" else seed
             requests.append(Request(message, mode, turn.labels, seed_, Slot(*slot)))
         self._asking.submit(requests)
 
@@ -143,12 +143,12 @@ class Talk:
                 again.append(row)
                 continue
             else:
-                action, status = self._read(row, turn.labels, slot.attempt, reply)
+                action, status = self._read(row, turn.labels, request, reply)
                 if action == -1 and slot.attempt < self._n_reasks and turn.reask is not None:
                     unread.append(row)
                     continue
                 if turn.stays:
-                    seat.tip = _said(request, reply)
+                    seat.tip = _said(request, reply, self._label(row, action))
             settled.append(row)
             actions.append(action)
             statuses.append(status)
@@ -161,14 +161,39 @@ class Talk:
             np.array(statuses, np.int8),
         )
 
-    def _read(self, row: int, labels: Sequence[str], attempt: int, reply: Reply) -> tuple[int, int]:
+    def _read(
+        self, row: int, labels: Sequence[str], request: Request, reply: Reply
+    ) -> tuple[int, int]:
         """(canonical option or -1, status) of a decision."""
-        read = read_option(reply.text, labels)
-        if read.option is None:
-            return -1, STATUSES.index(read.status)
+        if request.mode == "label":
+            option, status = self._draw(request, reply), "unparsed"
+        else:
+            option, status = modes.read(request.mode, reply.text, labels)
+        if option is None:
+            return -1, STATUSES.index(status)
         words = self._words[row]
         assert words is not None
-        return words.order[read.option], REPAIRED if attempt else OK
+        return words.order[option], REPAIRED if request.slot.attempt else OK
+
+    def _draw(self, request: Request, reply: Reply) -> int | None:
+        """A label's position, drawn by the model's probabilities from the decision's own stream."""
+        assert reply.option_logprobs is not None
+        scores = np.array(reply.option_logprobs)
+        if not np.isfinite(scores.max()):
+            return None
+        if self._asking.temperature == 0:
+            return int(scores.argmax())
+        weight = np.exp((scores - scores.max()) / self._asking.temperature)
+        draw = uniform(key(self._key, *request.slot, "label"))[0, 0]
+        return int(np.searchsorted(np.cumsum(weight), draw * weight.sum(), side="right"))
+
+    def _label(self, row: int, action: int) -> str | None:
+        """What a model whose label was drawn is taken to have said."""
+        turn, words = self._turn[row], self._words[row]
+        if self._mode != "label" or action == -1:
+            return None
+        assert turn is not None and turn.labels is not None and words is not None
+        return modes.answer(turn.labels[words.order.index(action)])
 
     def _ask_again(self, unread: list[int]) -> None:
         rows = np.array(unread)
@@ -229,8 +254,9 @@ class Talk:
         return columns | {name: [getattr(a, name) for a in replies] for name in names.split()}
 
 
-def _said(request: Request, reply: Reply) -> Message:
-    """The reply as a message of the conversation."""
-    message = Message("assistant", reply.text, request.message)
+def _said(request: Request, reply: Reply, answer: str | None = None) -> Message:
+    """The reply, or the answer drawn in its place, as a message of the conversation."""
+    text = reply.text if answer is None else answer
+    message = Message("assistant", text, request.message)
     message.key = request.key
     return message

@@ -20,7 +20,7 @@ class Asking:
 
     def __init__(self, backend: Backend, journal: Journal, on_error: str):
         self._backend, self._journal = backend, journal
-        self.greedy = backend.greedy
+        self.greedy, self.temperature = backend.greedy, backend.temperature
         self._stops = on_error == "stop"
         identity = json.dumps(backend.identity(), sort_keys=True)
         self._salt = blake2b(identity.encode(), digest_size=16).digest()

@@ -27,7 +27,8 @@ class Request:
         message: the last message; its history is the whole conversation.
         mode: response mode: text, choice, regex, json or label.
         labels: closed set of option names, or None where any reply will do.
-        seed: of the sampling, 63 bits; None where the reply is the same for equal requests.
+        seed: of the sampling, 63 bits; None where the reply is the same for equal requests: with
+            greedy backends, and in label mode, where the runner draws.
         slot: where in the run it is asked.
         key: of the journal: hash of everything that the reply may depend on.
     """
@@ -45,9 +46,10 @@ class Reply:
     """What came back.
 
     Attributes:
-        text: the reply without its reasoning; "" where the call failed.
+        text: the reply without its reasoning; "" where the call failed or labels were scored.
         error: class and message of a failed call, else None: a failure is no answer.
-        option_logprobs: of the labels in the order shown, where the mode scores them.
+        option_logprobs: of the labels in the order shown, among all that the model might have
+            said, where the mode scores them.
         prompt_tokens, output_tokens: as counted by the backend, None if it cannot.
         cached_tokens, latency_s: measured; they differ from run to run.
     """
@@ -70,11 +72,13 @@ class Backend(ABC):
         model: its id, as recorded.
         greedy: whether equal requests get equal replies whatever the seed.
         modes: response modes that it can serve.
+        temperature: of its sampling; in label mode the runner draws with it.
     """
 
     model: str
     modes: tuple[str, ...] = ("text",)
     greedy: bool = False
+    temperature: float = 1.0
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -94,6 +98,13 @@ class Backend(ABC):
     @abstractmethod
     def count_tokens(self, text: str) -> int:
         """Tokens of a text in this model's own measure."""
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raises Refusal if these option names cannot be scored in label mode."""
+
+    def statistics(self) -> dict[str, Any]:
+        """What was measured so far, for the manifest: tokens, share from caches ..."""
+        return {}
 
     def close(self) -> None:
         """Releases what the backend holds."""

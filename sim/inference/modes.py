@@ -1,0 +1,66 @@
+"""Response modes: what each demands of a reply, and how the reply is read.
+
+`text` leaves the reply free; `choice`, `regex` and `json` let the engine write only what fits;
+`label` writes nothing: the probabilities of the option names, behind a prefix put into the
+reply's mouth, are the answer, and the runner draws from them. Label and text answers of one
+model can disagree (arXiv 2402.14499), so the mode stands in every row.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sim.reader import Read, read_option
+
+MODES = ("text", "choice", "regex", "json", "label")
+PREFIX = "Answer:"  # what the model is made to have said where labels are scored
+REASON = 160  # most characters of a reason in regex and json mode
+
+
+def regex(labels: Sequence[str]) -> str:
+    """A reason in one line, then the answer's line."""
+    names = "|".join(re.escape(label) for label in labels)
+    return rf"[A-Za-z0-9 ,.;'-]{{1,{REASON}}}\n{PREFIX} ({names})"
+
+
+def schema(labels: Sequence[str]) -> dict[str, Any]:
+    """JSON schema of a reply: a reason and an answer."""
+    return {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string", "maxLength": REASON},
+            "answer": {"type": "string", "enum": list(labels)},
+        },
+        "required": ["reason", "answer"],
+        "additionalProperties": False,
+    }
+
+
+def answer(label: str) -> str:
+    """The reply of a model whose label was drawn, as the conversation goes on with it."""
+    return f"{PREFIX} {label}"
+
+
+def read(mode: str, reply: str, labels: Sequence[str]) -> Read:
+    """The option that a reply in this mode names; not for `label`, which says nothing."""
+    if mode == "text":
+        return read_option(reply, labels)
+    named = None
+    if mode == "choice":
+        named = reply.strip()
+    elif mode == "regex":
+        match = re.fullmatch(regex(labels), reply.strip())
+        named = match[1] if match else None
+    elif mode == "json":
+        try:
+            # Engines let raw control characters into strings.
+            found = json.loads(reply, strict=False)
+        except (ValueError, RecursionError):
+            found = None
+        named = found.get("answer") if isinstance(found, dict) else None
+    else:
+        raise ValueError(f"mode must be text, choice, regex or json, got {mode!r}")
+    if isinstance(named, str) and named in labels:
+        return Read(list(labels).index(named), "ok")
+    return Read(None, "unparsed")
