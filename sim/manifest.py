@@ -3,13 +3,18 @@
 import json
 import platform
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sim.errors import Refusal
 
-PACKAGES = ("gymnasium", "hydra-core", "matplotlib", "numpy", "pettingzoo", "polars", "scipy")
+PACKAGES = (
+    "gymnasium", "hydra-core", "llguidance", "matplotlib", "numpy", "onnxruntime", "pettingzoo",
+    "polars", "scipy", "tokenizers",
+)  # fmt: skip
+ENGINES = ("torch", "transformers", "vllm")  # where one of them serves the model
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -29,7 +34,9 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results can depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    used = [*PACKAGES, *(name for name in ENGINES if name in sys.modules)]
+    found = {name: str(getattr(sys.modules.get(name), "__version__", "")) for name in ENGINES}
+    return {"python": platform.python_version()} | {n: found.get(n) or version(n) for n in used}
 
 
 def plain(about: dict[str, Any]) -> dict[str, Any]:

@@ -116,12 +116,12 @@ def _about(
     }
 
 
-def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, int]:
+def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, Any]:
     """Plays all episodes and closes the tables.
 
     Returns how many requests were sent (`asked`, in all attempts; `asked_now`, in this one), how
-    many questions this attempt found answered (`replayed`), and how many share the reply to
-    another (`shared`).
+    many questions this attempt found answered (`replayed`), how many share the reply to
+    another (`shared`), and what the backend measured in this attempt (`inference`).
     """
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
@@ -132,7 +132,7 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
         constants, cast.contexts,
     )  # fmt: skip
     journal = asking = None
-    asked = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}
+    asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}
     try:
         if parts.backend is not None:
             journal = Journal(folder / "journal.sqlite", fsync)
@@ -144,6 +144,8 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
             held = journal.counts()
             asked = {"asked": held["requests"], "asked_now": asking.n_asked}
             asked |= {"replayed": asking.n_replayed, "shared": held["slots"] - held["requests"]}
+            if parts.backend is not None and asking.n_asked:
+                asked["inference"] = parts.backend.statistics()
     finally:
         if journal is not None:
             journal.close()
@@ -153,7 +155,7 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, in
 
 
 def _account(
-    folder: Path, seconds: float, before: dict[str, Any], asked: dict[str, int]
+    folder: Path, seconds: float, before: dict[str, Any], asked: dict[str, Any]
 ) -> dict[str, Any]:
     """What was played, counted from the finished tables.
 
@@ -175,6 +177,7 @@ def _account(
         "tokens": {"prompt": tokens[0, 0], "output": tokens[0, 1]},
         "seconds": seconds,
         "decisions_per_second": rate,
+        "inference": asked.get("inference", before.get("inference")),
     }
 
 

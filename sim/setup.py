@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from envs.base import Game
+from envs.base import Game, key
 from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
@@ -22,6 +23,7 @@ from sim.rules import Rules
 
 # Neither what is played nor what is answered depends on these.
 NOT_HASHED = ("display", "dry_run", "journal", "max_live")
+SIZES = ("chunk", "batch", "threads")  # of a model's batches
 
 
 @dataclass
@@ -60,6 +62,8 @@ def build(config: DictConfig) -> Parts:
                 f"response_mode must be one of {', '.join(backend.modes)} with "
                 f"{backend.model}, got {rules.response_mode!r}"
             )
+        if backend is not None and rules.response_mode == "label":
+            backend.check(_labels(game))
         model = backend.model if backend else None
         cast = Cast(agents, members, model, len(game.possible_agents), config.n_repeats)
         limit = config.unread_limit
@@ -72,6 +76,15 @@ def build(config: DictConfig) -> Parts:
     except (ValueError, OmegaConfBaseException) as fault:
         raise Refusal(str(fault).splitlines()[0]) from fault
     return Parts(game, cast, backend, rules)
+
+
+def _labels(game: Game, n: int = 64) -> tuple[str, ...]:
+    """Names of options as met in the first choices of some episodes, the longest list."""
+    slots = np.arange(n)
+    game.reserve(n)
+    game.reset(slots, key(0, "labels", slots))
+    worded = game.describe(game.observe(*game.pending(slots)))
+    return max((words.labels for words in worded), key=len)
 
 
 def _cause(fault: InstantiationException) -> str:
@@ -117,5 +130,5 @@ def config_hash(config: DictConfig) -> str:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for name in NOT_HASHED:
         plain.pop(name, None)
-    plain["model"] = {k: v for k, v in plain["model"].items() if k != "chunk"}  # batch size
+    plain["model"] = {k: v for k, v in plain["model"].items() if k not in SIZES}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

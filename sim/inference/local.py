@@ -1,0 +1,158 @@
+"""What the in-process engines share: requests to token jobs, and what comes of them to replies."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sim.errors import Refusal
+from sim.inference.base import Backend, Reply, Request
+from sim.inference.chat import Chat
+from sim.inference.constraints import Constraints
+from sim.inference.decoding import Decoder
+from sim.inference.jobs import Job, Limits
+from sim.inference.modes import MODES
+from sim.inference.network import Network, Sampling
+
+
+class LocalBackend(Backend):
+    """Serves a model by the project's own decoding loop.
+
+    Args:
+        model: its id, as recorded.
+        network: computes.
+        chat: renders and encodes conversations.
+        sampling: how tokens are chosen.
+        max_tokens: of a reply, at most.
+        thinking: marks `start` and `end` around what a model thinks, kept apart from the reply in
+            text mode; None: nothing is kept apart.
+        limits: sizes of batches.
+    """
+
+    modes = MODES
+
+    def __init__(
+        self,
+        model: str,
+        network: Network,
+        chat: Chat,
+        sampling: Sampling,
+        max_tokens: int,
+        thinking: Mapping[str, str] | None,
+        limits: Limits,
+    ):
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise Refusal(f"max_tokens must be a whole number, 1 or more, got {max_tokens!r}")
+        if thinking is not None and (
+            set(thinking) != {"start", "end"} or not all(thinking.values())
+        ):
+            raise Refusal(f"thinking must have a start and an end, or be null, got {thinking!r}")
+        self.model, self.chat = model, chat
+        self.temperature, self.greedy = sampling.temperature, sampling.temperature == 0
+        self._network, self._sampling, self._max_tokens = network, sampling, max_tokens
+        self._thinking = None if thinking is None else (thinking["start"], thinking["end"])
+        self._decoder = Decoder(network, sampling, chat.stop_ids, limits, model)
+        self._failed: deque[tuple[Request, Reply]] = deque()
+        self._tokens = np.zeros(3, np.int64)  # prompt, cached, output
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "chat": self.chat.hash,
+            "temperature": self._sampling.temperature,
+            "top_p": self._sampling.top_p,
+            "top_k": self._sampling.top_k,
+            "max_tokens": self._max_tokens,
+            "thinking": self._thinking and list(self._thinking),
+        }
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raises Refusal if these labels cannot be scored in label mode."""
+        self.chat.labels(labels)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        jobs = []
+        for request in requests:
+            job, n_tokens = self._job(request)
+            if job is not None:
+                jobs.append(job)
+                continue
+            error = f"ContextTooLong: the prompt has {n_tokens} tokens, {self.model} takes at most "
+            error += str(self._network.context - 1)
+            reply = Reply("", finish_reason=None, error=error, prompt_tokens=n_tokens)
+            self._failed.append((request, reply))
+        self._decoder.add(jobs)
+
+    def ready(self) -> list[tuple[Request, Reply]]:
+        if self._failed:
+            failed, self._failed = list(self._failed), deque()
+            return failed
+        return [(job.owner, self._reply(job)) for job in self._decoder.run()]
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.chat.encode(text))
+
+    def statistics(self) -> dict[str, float]:
+        """Tokens so far, and the share of the prompts' that were not computed again."""
+        prompt, cached, output = self._tokens.tolist()
+        return {
+            "prompt_tokens": prompt,
+            "cached_tokens": cached,
+            "output_tokens": output,
+            "cached_share": cached / prompt if prompt else 0.0,
+        }
+
+    @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(self.chat.tokenizer, self.chat.stop_ids, self._network.vocabulary)
+
+    def _job(self, request: Request) -> tuple[Job | None, int]:
+        """What is to be computed, None where it is too long; tokens of the prompt."""
+        ids, seed = self.chat.prompt(request.message), request.seed or 0
+        if request.mode == "label":
+            assert request.labels is not None
+            prefix, labels = self.chat.labels(request.labels)
+            ids = np.concatenate([ids, prefix])
+            job = Job(request, ids, seed, 0, labels=labels)
+        else:
+            limit = min(self._max_tokens, self._network.context - len(ids))
+            job = Job(request, ids, seed, limit)
+            if request.mode != "text":
+                assert request.labels is not None
+                job.matcher = self._constraints.matcher(request.mode, request.labels)
+        return (job if len(ids) < self._network.context else None), len(ids)
+
+    def _reply(self, job: Job) -> Reply:
+        text, reasoning = "", None
+        if job.labels is None:
+            ids = job.out[:-1] if job.out[-1] in self.chat.stop_ids else job.out
+            text = self.chat.decode(ids)
+            if self._thinking is not None and job.matcher is None:
+                text, reasoning = self._apart(job, ids)
+        self._tokens += (len(job.ids), job.cached or 0, len(job.out))
+        return Reply(
+            text,
+            reasoning=reasoning,
+            finish_reason=job.finish,
+            option_logprobs=job.logprobs,
+            prompt_tokens=len(job.ids),
+            cached_tokens=job.cached,
+            output_tokens=len(job.out),
+            latency_s=job.ended - job.began,
+        )
+
+    def _apart(self, job: Job, ids: Sequence[int]) -> tuple[str, str | None]:
+        """Reply and what was thought before; a thought without end leaves no reply."""
+        assert self._thinking is not None
+        start, end = self._thinking
+        decode = self.chat.tokenizer.decode  # the marks may be special tokens
+        text = decode(ids, skip_special_tokens=False)
+        asked = decode(job.ids[-2 * len(start) :].tolist(), skip_special_tokens=False)
+        begun = text.lstrip().startswith(start) or asked.rstrip().endswith(start)
+        if not begun and end not in text:
+            return self.chat.decode(ids), None
+        thought, found, rest = text.lstrip().removeprefix(start).partition(end)
+        plain = self.chat.decode(self.chat.encode(rest).tolist()) if found else ""
+        return plain.lstrip("\n"), thought.strip("\n")

@@ -1,0 +1,352 @@
+"""A language model served by vLLM inside this process."""
+
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim.errors import CallFailed, Refusal
+from sim.inference import models, modes, vllm_engine
+from sim.inference.base import Backend, Reply, Request
+from sim.inference.chat import Chat
+
+# Of the engine, but not in `engine`: said elsewhere, or replies would mean something else.
+TAKEN = ("model", "revision", "tokenizer", "max_model_len", "generation_config", "logprobs_mode")
+TAKEN += ("reasoning_config", "skip_tokenizer_init", "disable_log_stats")
+# Engine arguments that say how fast, not what.
+SPEED = {"gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs"}
+SPEED |= {"max_num_batched_tokens", "enable_prefix_caching", "use_tqdm_on_load"}
+
+_numbers = itertools.count()  # of requests: no two of a process are equal
+
+
+class VLLMBackend(Backend):
+    """Sends conversations as token ids, up to `chunk` at once, and returns what is finished.
+
+    The engine starts at the first request: a dry run or a replay needs the tokenizer only.
+
+    Args:
+        model: id on the Hugging Face hub, or a directory in its layout.
+        revision: branch, tag or commit on the hub; None for the main branch.
+        chat_template: path of a Jinja file, instead of the model's own.
+        template_arguments: switches of the template.
+        temperature: 0 for greedy replies, else 0.01..2.
+        top_p: share of probability, above 0 to 1, that is drawn from.
+        top_k: how many tokens are drawn from; None: all.
+        max_tokens: of a reply; a budget of `thinking` comes on top.
+        max_context: most tokens of a conversation; None: what the model was made for.
+        thinking: `start` and `end`, the marks around a model's reasoning, and `budget`, its most
+            tokens or None; None where the model has no reasoning, or it is switched off.
+        deterministic: whether a reply must not depend on what else is in the batch.
+        chunk: most requests given to the engine at once.
+        engine: further arguments of `vllm.LLM`; None leaves one to vLLM.
+        adapter: directory of a LoRA adapter, or None.
+
+    Raises:
+        Refusal: something of it cannot be.
+    """
+
+    modes = modes.MODES
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None,
+        chat_template: str | None,
+        template_arguments: Mapping[str, Any],
+        temperature: float,
+        top_p: float,
+        top_k: int | None,
+        max_tokens: int,
+        max_context: int | None,
+        thinking: Mapping[str, Any] | None,
+        deterministic: bool,
+        chunk: int,
+        engine: Mapping[str, Any],
+        adapter: str | None,
+    ):
+        if not (temperature == 0 or 0.01 <= temperature <= 2):
+            raise Refusal(f"temperature must be 0 or lie in 0.01..2, got {temperature}")
+        if not 0 < top_p <= 1:
+            raise Refusal(f"top_p must lie above 0, up to 1, got {top_p}")
+        budget = _marks(thinking).get("budget")
+        for name, value, optional in (
+            ("top_k", top_k, True),
+            ("max_tokens", max_tokens, False),
+            ("max_context", max_context, True),
+            ("thinking.budget", budget, True),
+            ("chunk", chunk, False),
+        ):
+            _check_whole(name, value, optional)
+        taken = [name for name in TAKEN if name in engine]
+        if taken:
+            raise Refusal(f"engine must not set {', '.join(TAKEN)}, got {', '.join(taken)}")
+        self._version = vllm_engine.version()
+        folder, commit = models.find(model, revision)
+        self.model, self._folder = model, folder
+        self.temperature, self.greedy = temperature, temperature == 0
+        self._chat = Chat.load(self.model, folder, chat_template, template_arguments)
+        self._sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k or 0}
+        self._sampling["max_tokens"] = max_tokens + (budget or 0)
+        self._thinking, self._budget = _marks(thinking), budget
+        asked = self._chat.render([{"role": "user", "content": "Hello"}])
+        self._opens = bool(thinking) and asked.rstrip().endswith(self._thinking["start"])
+        self._arguments = {name: value for name, value in engine.items() if value is not None}
+        if max_context is not None:
+            self._arguments["max_model_len"] = max_context
+        if adapter is not None:
+            self._arguments = vllm_engine.adapter_arguments(adapter) | self._arguments
+        if budget is not None:
+            start, end = self._thinking["start"], self._thinking["end"]
+            told = {"reasoning_start_str": start, "reasoning_end_str": end}
+            self._arguments["reasoning_config"] = told
+        self._adapter, self._deterministic, self._chunk = adapter, deterministic, chunk
+        self._identity = {
+            "model": self.model,
+            "revision": commit,
+            "weights": None if commit else models.fingerprint(folder, "*.safetensors"),
+            "adapter": adapter,
+            "template": self._chat.hash,
+            "sampling": self._sampling,
+            "thinking": self._thinking,
+            "deterministic": deterministic,
+            "engine": {k: v for k, v in self._arguments.items() if k not in SPEED},
+            "version": self._version,
+        }
+        self._llm: Any = None
+        self._waiting: deque[Request] = deque()
+        self._open: dict[str, tuple[Request, float]] = {}  # by the engine's id, with its start
+        self._done: list[tuple[Request, Reply]] = []
+        self._labels: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
+        self._constraints: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._prompt_tokens = self._cached_tokens = 0
+
+    def identity(self) -> dict[str, Any]:
+        return self._identity
+
+    def count_tokens(self, text: str) -> int:
+        return len(self._chat.encode(text))
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Refuses options that label mode cannot score.
+
+        Raises:
+            Refusal: one is not a token of its own, or the model would still be reasoning.
+        """
+        self._chat.labels(labels)
+        self._check_mode("label")
+
+    def statistics(self) -> dict[str, Any]:
+        """Prompt tokens so far, those found in the prefix cache, and the engine's arguments."""
+        share = self._cached_tokens / self._prompt_tokens if self._prompt_tokens else None
+        return {
+            "prompt_tokens": self._prompt_tokens,
+            "cached_tokens": self._cached_tokens,
+            "cached_share": share,
+            "engine": self._arguments,
+        }
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._waiting.extend(requests)
+        self._feed()
+
+    def ready(self) -> list[tuple[Request, Reply]]:
+        while self._open and not self._done:
+            try:
+                outputs = self._llm.llm_engine.step()
+            except Exception as fault:  # whatever ends a step ends the engine
+                raise self._dead(fault) from fault
+            for output in outputs:
+                # What another run left behind has no entry.
+                if output.finished and output.request_id in self._open:
+                    self._done.append(self._finish(output))
+        done, self._done = self._done, []
+        self._feed()  # the engine is busy while these are dealt with
+        return done
+
+    def close(self) -> None:
+        """Gives up what is open; the engine stays for the next run."""
+        try:
+            if self._open:
+                self._llm.llm_engine.abort_request(list(self._open))
+        except Exception:  # it died, and nobody asked it anything since
+            vllm_engine.drop()
+        self._forget()
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        """Gives the engine as many requests as it may have."""
+        if self._waiting and self._llm is None:
+            self._llm = self._start()
+        while self._waiting and len(self._open) < self._chunk:
+            request = self._waiting.popleft()
+            ids, params = self._prompt(request), self._params(request)
+            room = self._llm.model_config.max_model_len
+            if len(ids) >= room:
+                told = f"the prompt has {len(ids)} tokens, {self.model} takes at most {room - 1}"
+                error = f"ContextTooLong: {told}"
+                reply = Reply("", finish_reason=None, error=error, prompt_tokens=len(ids))
+                self._done.append((request, reply))
+                continue
+            name = f"sim-{next(_numbers)}"
+            self._open[name] = request, time.perf_counter()
+            try:
+                self._add(name, ids, params)
+            except Exception as fault:
+                if type(fault).__name__ == "EngineDeadError":
+                    raise self._dead(fault) from fault
+                del self._open[name]  # the request's own fault
+                told = " ".join(f"{type(fault).__name__}: {fault}".split())
+                self._done.append((request, Reply("", None, None, told)))
+
+    def _start(self) -> Any:
+        llm = vllm_engine.engine(self.model, self._folder, self._arguments, self._deterministic)
+        if self._deterministic:
+            logging.getLogger(__name__).warning(
+                "deterministic=true: batch-invariant kernels, engine in this process; vLLM "
+                "measured 1 to 20 percent less speed; equal on the same hardware and version only"
+            )
+        return llm
+
+    def _add(self, name: str, ids: list[int], params: Any) -> None:
+        from vllm.inputs import tokens_input
+        from vllm.lora.request import LoRARequest
+
+        lora = None if self._adapter is None else LoRARequest("adapter", 1, self._adapter)
+        self._llm.llm_engine.add_request(name, tokens_input(ids), params, lora_request=lora)
+
+    def _prompt(self, request: Request) -> list[int]:
+        ids = self._chat.prompt(request.message).tolist()
+        return ids + self._scored(request.labels)[0] if request.mode == "label" else ids
+
+    def _scored(self, labels: tuple[str, ...] | None) -> tuple[list[int], list[int]]:
+        """Ids of the prefix and of the labels, in label mode."""
+        assert labels is not None
+        if labels not in self._labels:
+            self.check(labels)
+            prefix, ids = self._chat.labels(labels)
+            self._labels[labels] = prefix.tolist(), ids
+        return self._labels[labels]
+
+    def _params(self, request: Request) -> Any:
+        """Sampling parameters; `skip_clone`, since no two requests share them."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        common: dict[str, Any] = {
+            "output_kind": RequestOutputKind.FINAL_ONLY,
+            "stop_token_ids": list(self._chat.stop_ids),
+            "skip_clone": True,
+        }
+        if request.mode == "label":
+            ids = self._scored(request.labels)[1]
+            return SamplingParams(
+                temperature=0, max_tokens=1, logprob_token_ids=ids, detokenize=False, **common
+            )
+        if request.seed is None and not self.greedy:
+            raise ValueError("a request that draws needs a seed, got None")
+        if request.mode != "text":
+            common["structured_outputs"] = self._constraint(request)
+        return SamplingParams(
+            **self._sampling,
+            **common,
+            seed=None if self.greedy else request.seed,
+            thinking_token_budget=self._budget,
+            skip_special_tokens=not self._thinking,  # the marks may be special
+        )
+
+    def _constraint(self, request: Request) -> Any:
+        from vllm.sampling_params import StructuredOutputsParams
+
+        assert request.labels is not None
+        key = request.mode, request.labels
+        if key not in self._constraints:
+            self._check_mode(request.mode)
+            if request.mode == "choice":
+                told: dict[str, Any] = {"choice": list(request.labels)}
+            elif request.mode == "regex":
+                told = {"regex": modes.regex(request.labels)}
+            else:
+                told = {"json": modes.schema(request.labels)}
+            self._constraints[key] = StructuredOutputsParams(**told)
+        return self._constraints[key]
+
+    def _check_mode(self, mode: str) -> None:
+        parser = "" if mode == "label" else " or engine.reasoning_parser"
+        if self._opens and not (parser and self._arguments.get("reasoning_parser")):
+            raise Refusal(
+                f"mode {mode} needs a chat template that opens no reasoning (a switch in "
+                f"template_arguments){parser}, {self.model} opens {self._thinking['start']!r}"
+            )
+
+    # -- replies -----------------------------------------------------------------------------
+
+    def _finish(self, output: Any) -> tuple[Request, Reply]:
+        request, start = self._open.pop(output.request_id)
+        said, cached = output.outputs[0], output.num_cached_tokens or 0
+        reply = Reply(
+            said.text,
+            finish_reason=said.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            cached_tokens=cached,
+            output_tokens=len(said.token_ids),
+            latency_s=time.perf_counter() - start,
+        )
+        self._prompt_tokens += len(output.prompt_token_ids)
+        self._cached_tokens += cached
+        if said.finish_reason not in ("stop", "length"):
+            reply.text, reply.error = "", f"EngineError: the engine ended it: {said.finish_reason}"
+        elif request.mode == "label":
+            found = said.logprobs[0]
+            reply.option_logprobs = [found[i].logprob for i in self._scored(request.labels)[1]]
+            # The token drawn is thrown away: nothing is written.
+            reply.text, reply.finish_reason, reply.output_tokens = "", "stop", 0
+        elif self._thinking:
+            reply.text, reply.reasoning = self._split(said.text)
+        return request, reply
+
+    def _split(self, text: str) -> tuple[str, str | None]:
+        """(what is said, reasoning before it); reasoning that never ends leaves nothing said."""
+        start, end = self._thinking["start"], self._thinking["end"]
+        before, ended, after = text.partition(end)
+        if ended:
+            return after.lstrip(), before.strip().removeprefix(start).strip()
+        if self._opens or text.lstrip().startswith(start):
+            return "", text.strip().removeprefix(start).strip()
+        return text, None
+
+    def _dead(self, fault: Exception) -> CallFailed:
+        n = len(self._open) + len(self._waiting)
+        self._forget()
+        vllm_engine.drop()
+        why = " ".join(str(fault).split())[:300].rstrip(".")
+        return CallFailed(
+            f"the vLLM engine of {self.model} died ({type(fault).__name__}: {why}) with {n} "
+            f"requests open; what was answered is journalled, and resume= goes on with a new engine"
+        )
+
+    def _forget(self) -> None:
+        self._llm = None
+        self._waiting.clear()
+        self._open.clear()
+        self._done.clear()
+
+
+def _marks(thinking: Mapping[str, Any] | None) -> dict[str, Any]:
+    if thinking is None:
+        return {}
+    found = {name: thinking.get(name) for name in ("start", "end", "budget")}
+    if set(thinking) - set(found) or not all(isinstance(found[m], str) for m in ("start", "end")):
+        raise Refusal(f"thinking must be null or have start, end and budget, got {dict(thinking)}")
+    return found
+
+
+def _check_whole(name: str, value: Any, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        null = " or null" if optional else ""
+        raise Refusal(f"{name} must be a whole number, 1 or more{null}, got {value!r}")
