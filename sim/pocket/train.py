@@ -1,0 +1,218 @@
+"""Trains the pocket model: `python -m sim.pocket.train`.
+
+Text, tokenizer, weights and evaluation follow from the seed; on one machine the same seed gives
+the same weights.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from sim.inference.onnx_export import export
+from sim.pocket.batches import ROW, WORD, Batch, Rows, encode, stream
+from sim.pocket.encode import END, PAD, Encoder, save, texts_of, train_tokenizer
+from sim.pocket.kept_out import kept_out
+from sim.pocket.network import Pocket, Shape
+from sim.pocket.text import Exchange, Writer
+
+READ = 0.02  # weight of a point of error in reading and finding payoffs
+FINE = 0.96  # share of the steps in bfloat16, five times as fast; the rest is fine work
+COMPILED = 200  # steps from which it pays to fuse what is between the products: twice as fast
+TORN = 0.06  # chance of a cut behind a character, in a third of the conversations
+POINTS = 100.0  # payoffs are read in hundreds
+VOCABULARY = 2048
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def arrays(batch: Batch, device: str) -> list[Tensor]:
+    """What the network reads of a batch."""
+    return [torch.from_numpy(x).to(device) for x in (batch.ids, batch.positions, batch.whose)]
+
+
+def losses(model: Pocket, batch: Batch, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(answers, words, readings, findings): mean losses of a batch.
+
+    Cross-entropy of the answers' labels against how much each is wanted, cross-entropy of
+    the other tokens of replies, and the errors, in points, in reading each option's payoffs and
+    in telling those of the wanted option.
+    """
+    last, middle = (h.flatten(0, 1) for h in model(*arrays(batch, device)))
+    places = torch.from_numpy(np.concatenate([batch.answers, batch.words])).to(device)
+    logits = functional.linear(last[places], model.embed_tokens.weight)
+    n = len(batch.answers)
+    logp = logits[:n].log_softmax(-1).gather(1, torch.from_numpy(batch.labels).to(device))
+    wanted = torch.from_numpy(batch.wanted).to(device)
+    answers = -(wanted * logp).sum(1).mean() if n else logits.sum() * 0
+    words = functional.cross_entropy(logits[n:], torch.from_numpy(batch.targets).to(device))
+    read = model.reads(middle[torch.from_numpy(batch.lines).to(device)])
+    paid = torch.from_numpy(batch.payoffs).to(device) / POINTS
+    found = model.finds(last[places[:n]][torch.from_numpy(batch.paying).to(device)])
+    best = torch.from_numpy(batch.found).to(device) / POINTS
+    readings, findings = (
+        functional.smooth_l1_loss(*x, beta=0.05) * POINTS for x in ((read, paid), (found, best))
+    )
+    return answers, words, readings, findings
+
+
+def optimisers(model: Pocket, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, Adam for all else."""
+    matrices = [
+        p for name, p in model.named_parameters() if name.startswith("layers") and p.dim() == 2
+    ]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate: a short rise, then down to nothing."""
+    rise = min(200, steps // 10 + 1)
+    return min((step + 1) / rise, 1.0) * min(1.0, (steps - step) / (0.6 * steps))
+
+
+def near_best(model: Pocket, batch: Batch, device: str) -> list[bool]:
+    """Whether the likeliest label is the best or all but so, of each answer about points."""
+    with torch.no_grad():
+        last, _ = model(*arrays(batch, device))
+        places = torch.from_numpy(batch.answers).to(device)
+        logits = (
+            functional.linear(last.flatten(0, 1)[places], model.embed_tokens.weight).cpu().numpy()
+        )
+    good = []
+    for row, labels, wanted, exchange in zip(
+        logits, batch.labels, batch.wanted, batch.choices, strict=True
+    ):
+        if exchange.choice is not None and exchange.choice.payoffs is not None:
+            n = len(exchange.choice.labels)
+            good.append(wanted[row[labels[:n]].argmax()] > 0.1 * wanted.max())
+    return good
+
+
+def tests_of(conversations: list[list[Exchange]], encoder: Encoder, tokens: int) -> list[Batch]:
+    """Conversations as batches of the usual shape; those too long for it are left out."""
+    rows = Rows(ROW, tokens // ROW)
+    batches = (
+        rows.put(c) for c in (encode(e, encoder) for e in conversations) if len(c.ids) <= ROW
+    )
+    return [batch for batch in batches if batch is not None]
+
+
+def schedule(writer: Writer, step: int, steps: int) -> None:
+    """Few options and short conversations first, so that reading comes before comparing."""
+    grown = min(1.0, step / (0.15 * steps))
+    writer.max_options = 3 + round(6 * grown)
+
+
+def train(
+    shape: Shape, seed: int, steps: int, tokens: int, lr: float, device: str, folder: Path
+) -> Iterator[dict[str, float]]:
+    """Trains and saves; yields a line of the loss curve now and then."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(device == "cpu")
+    writer = Writer(kept_out())
+    sample = (writer.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
+    tokenizer = train_tokenizer((t for c in sample for t in texts_of(c)), shape.vocab_size)
+    plain = Encoder(tokenizer)
+    test = Writer(kept_out())
+    tests = [test.conversation(np.random.default_rng([seed, 2, k])) for k in range(400)]
+    tests = tests_of(tests, plain, tokens)
+    save(tokenizer, folder)
+    ids = {"bos_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END}
+    (folder / "config.json").write_text(json.dumps(shape.config(ids), indent=1) + "\n")
+    model = Pocket(shape).to(device)
+    if steps >= COMPILED:
+        for layer in model.layers:  # one by one: compiled once for all
+            layer.compile(dynamic=False)
+    opts = optimisers(model, lr)
+    batches = stream(writer, plain, Encoder(tokenizer, TORN), seed, tokens)
+    sums, start = np.zeros(4), time.monotonic()
+    for step in range(steps):
+        schedule(writer, step, steps)
+        for opt in opts:
+            for group in opt.param_groups:
+                group["lr"] = lr * rate(step, steps)
+            opt.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16, enabled=step < FINE * steps):
+            answers, words, readings, findings = losses(model, next(batches), device)
+        (answers + WORD * words + READ * (readings + findings)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for opt in opts:
+            opt.step()
+        sums += [answers.item(), words.item(), readings.item(), findings.item()]
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            n = 100 if (step + 1) % 100 == 0 else (step + 1) % 100
+            good = [g for batch in tests for g in near_best(model, batch, device)]
+            yield {
+                "step": step + 1, "answers": sums[0] / n, "words": sums[1] / n,
+                "readings": sums[2] / n, "findings": sums[3] / n, "near_best": float(np.mean(good)),
+                "seconds": time.monotonic() - start,
+            }  # fmt: skip
+            sums[:] = 0
+        if (step + 1) % 500 == 0 or step + 1 == steps:
+            save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
+
+
+def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
+    """Writes the loss curve as CSV and, beside it, as a figure."""
+    import matplotlib.pyplot as plt
+
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: round(v, 4) for k, v in line.items()} for line in lines)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    steps = [line["step"] for line in lines]
+    for name in ("answers", "words"):
+        left.plot(steps, [line[name] for line in lines], label=name)
+    left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
+    left.legend(frameon=False)
+    right.plot(steps, [100 * line["near_best"] for line in lines])
+    right.set(xlabel="step", ylabel="likeliest option is the best, %", ylim=(0, 100))
+    figure.savefig(path.with_suffix(".png"), dpi=150)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Trains, exports and says how it goes; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sim.pocket.train", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=7000, help="default: 7000")
+    parser.add_argument("--tokens", type=int, default=9216, help="of a batch (default: 9216)")
+    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: 0.003)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="directory to write")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    lines = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("training", total=given.steps)
+        for line in train(
+            Shape(VOCABULARY), given.seed, given.steps, given.tokens, given.lr, given.device,
+            given.out,
+        ):  # fmt: skip
+            lines.append(line)
+            told = f"loss {line['answers']:.3f}, best option {line['near_best']:.1%}"
+            progress.update(task, completed=line["step"], description=told)
+    draw_curve(lines, given.out / "training.csv")
+    export(given.out)
+    print(f"weights: {given.out}; now `python -m sim.pocket.evaluate`")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""The pocket model: what it is trained on, and that what ships does what it should."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import compose
+from tokenizers import Tokenizer
+
+from agents.base import Member, Rows, Seat
+from sim import setup
+from sim.analysis.angle import angle
+from sim.analysis.human import MEAN, percentiles
+from sim.inference.chat import Chat
+from sim.inference.models import POCKET
+from sim.pocket.batches import encode, stream
+from sim.pocket.encode import Encoder, texts_of
+from sim.pocket.evaluate import near_best
+from sim.pocket.games import Games, fingerprint, person, utility, wanted
+from sim.pocket.kept_out import kept_out
+from sim.pocket.text import METHODS, Writer, bank, definitions, own
+
+PLAIN = Writer(kept_out(), others=0.0, dilemmas=0.0)
+
+
+def talks(writer: Writer, n: int, seed: int = 0):
+    return [writer.conversation(np.random.default_rng([seed, k])) for k in range(n)]
+
+
+@pytest.mark.parametrize("agent", ["hvae", "hvae_goal", "definition", "control"])
+@pytest.mark.parametrize("mode", ["text", "choice", "regex", "json", "label"])
+def test_the_prompts_of_training_are_those_that_the_agents_send(agent, mode):
+    parts = setup.build(compose(f"agent={agent}", "model=scripted", "env=svo_generated"))
+    kind = parts.cast.agents[0]
+    kind = type(kind)(kind._method, "shared", mode)
+    value = "prosocial"
+    game, slots = parts.game, np.zeros(1, np.int64)
+    game.reset(slots, np.ones(1, np.uint64))
+    seen = game.observe(slots, slots)
+    words = game.describe(seen)
+    seat = Seat(Member("m", value, 45.0, definitions()[value]), game.preview)
+    said = []
+    for _ in range(5):
+        (turn,) = kind.act(Rows(seen, np.zeros(1), lambda n: np.zeros((1, n)), [seat], words))
+        said += turn.messages
+        if turn.labels is not None:
+            break
+        seat.reply = "I want much."
+    told = own()
+    lines = "\n".join(
+        f"{'ABCDEFGHI'[i]}: " + told["option"].format(self=a, other=b, unit="points")
+        for i, (a, b) in enumerate(seen["payoffs"][0].astype(int).tolist())
+    )
+    other = "another person, whom you do not know"
+    asked = told["text"].format(n=9, unit="points", other=other, options=lines)
+    reminder = {
+        "hvae": told["reminder_plain"].format(value=value),
+        "hvae_goal": told["reminder_goal"].format(goal="I want much."),
+    }.get(agent, "")
+    parts_ = [asked, reminder, told[f"{mode}_format"]]
+    assert said[-1] == ("user", "\n\n".join(p for p in parts_ if p))
+    if agent == "definition":
+        system = told["system"].format(value=value, definition=definitions()[value])
+        assert said[0] == ("system", system)
+    if agent.startswith("hvae"):
+        assert said[0][1] == told["describe"].format(value=value)
+        assert said[1][1] == told["role"].format(value=value)
+    if agent == "hvae_goal":
+        preview = told["preview"].format(n=6, unit="points", other=other)
+        given = told["given"].format(value=value)
+        assert said[2][1] == told["goal"].format(preview=preview, given=given)
+
+
+def test_the_published_slider_and_the_items_of_the_evaluation_are_never_drawn():
+    assert len(kept_out()) > 400
+    one = fingerprint(np.array([[3, 1], [0, 2]]))
+    drawn = {fingerprint(Games(()).draw(np.random.default_rng(k), 2)) for k in range(300)}
+    some = next(iter(drawn))
+    assert some != one
+    rare = Games(drawn)
+    again = {fingerprint(rare.draw(np.random.default_rng(k), 2)) for k in range(300)}
+    assert not drawn & again
+
+
+def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training():
+    training, held_out = bank(False), bank(True)
+    for slot, wordings in held_out.items():
+        assert not set(wordings) & set(training[slot])
+        assert own().get(slot) not in wordings
+
+
+def test_every_method_and_mode_and_order_is_met():
+    seen = talks(Writer(kept_out()), 600)
+    text = [" ".join(c for e in talk for _, c in e.said) for talk in seen]
+    assert len(METHODS) == 5 and any("JSON" in t for t in text)
+    assert any("state in one single sentence" in t for t in text)
+    assert any(t.startswith("You are a person with a") for t in text)
+    widths = {len(e.choice.labels) for talk in seen for e in talk if e.choice}
+    assert widths == set(range(2, 10))
+
+
+def test_each_orientation_wants_what_its_utility_says():
+    options = np.array([[85, 85], [100, 50], [50, 100], [85, 15]])
+    best = {v: int(utility(v, options).argmax()) for v in ("altruistic", "individualistic")}
+    assert best == {"altruistic": 2, "individualistic": 1}
+    assert utility("competitive", options).argmax() == 3
+    assert utility("prosocial", options).argmax() == 0
+    for voice in ("altruistic", "people_fair", "people_own"):
+        share = wanted(voice, options)
+        assert (
+            share.sum() == pytest.approx(1) and share.argmax() == utility(voice, options).argmax()
+        )
+    # Ties are wanted alike, but people look for what is equal.
+    tied = np.array([[50, 100], [75, 75], [100, 50]])
+    assert wanted("prosocial", tied) == pytest.approx([1 / 3] * 3)
+    assert wanted("people_fair", tied).argmax() == 1
+
+
+def test_people_without_an_instruction_measure_about_the_human_angles():
+    from envs.slider_items import PRIMARY
+
+    for target in np.linspace(-10, 60, 15):
+        who = person(target)
+        chosen = []
+        for options in PRIMARY:
+            shares = (1 - who.share) * wanted(who.low, options) + who.share * wanted(
+                who.high, options
+            )
+            chosen.append(shares @ options)
+        assert float(angle(np.array(chosen), (50, 50), 50)) == pytest.approx(target, abs=3)
+    assert percentiles().mean() == pytest.approx(MEAN, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("value", "chosen", "near"),
+    [
+        ("individualistic", 0, True),
+        ("individualistic", 1, True),  # 1 of a range of 60
+        ("individualistic", 2, False),
+        ("altruistic", 3, True),
+        ("altruistic", 0, False),
+        ("competitive", 0, True),
+    ],
+)
+def test_near_best_is_within_two_percent_of_the_range(value, chosen, near):
+    options = np.array([[100, 40], [99, 50], [90, 70], [60, 100]])
+    assert near_best(value, options, chosen) is near
+
+
+def test_pieces_from_memory_are_the_tokens_of_the_whole_text_and_digits_stand_alone():
+    tokenizer = Tokenizer.from_file(str(POCKET / "tokenizer.json"))
+    encoder = Encoder(tokenizer)
+    for talk in talks(Writer(kept_out()), 60):
+        for text in texts_of(talk):
+            ids = encoder(text)
+            assert ids == tokenizer.encode(text, add_special_tokens=False).ids
+            assert tokenizer.decode(ids) == text
+            digits = [t for t in ids if any(c.isdigit() for c in tokenizer.decode([t]))]
+            assert all(len(tokenizer.decode([t]).strip()) == 1 for t in digits)
+
+
+def test_a_conversation_of_training_has_the_tokens_of_the_chat_template():
+    chat = Chat.load("pocket", POCKET, None, {})
+    encoder = Encoder(chat.tokenizer)
+    assert chat.append_only
+    for talk in talks(Writer(kept_out()), 30):
+        messages = []
+        for exchange in talk:
+            messages += [{"role": r, "content": c} for r, c in exchange.said]
+            messages.append({"role": "assistant", "content": "".join(exchange.reply)})
+        assert encode(talk, encoder).ids == chat.encode(chat.render(messages, False)).tolist()
+
+
+def test_labels_of_nine_options_are_one_token_each():
+    chat = Chat.load("pocket", POCKET, None, {})
+    assert len(chat.labels(tuple("ABCDEFGHI"))[1]) == 9
+
+
+def test_the_same_seed_gives_the_same_batches():
+    tokenizer = Tokenizer.from_file(str(POCKET / "tokenizer.json"))
+    encoder, torn = Encoder(tokenizer), Encoder(tokenizer, 0.1)
+    assert torn("the other person", 1) == Encoder(tokenizer, 0.1)("the other person", 1)
+    assert len({tuple(torn("the other person", k)) for k in range(8)}) > 3
+    first, again, other = (
+        list(itertools.islice(stream(PLAIN, encoder, torn, seed, 4096), 2)) for seed in (3, 3, 4)
+    )
+    for a, b in zip(first, again, strict=True):
+        assert all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("ids", "wanted", "lines"))
+    assert not np.array_equal(first[0].ids, other[0].ids)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from sim.pocket.network import Shape
+    from sim.pocket.train import train
+
+    shape = Shape(512, 32, 64, 2, 2, 1)
+    saved = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = list(train(shape, 0, 3, 3072, 1e-3, "cpu", folder))
+        assert lines[-1]["step"] == 3
+        saved.append([(folder / f).read_bytes() for f in ("model.safetensors", "tokenizer.json")])
+    assert saved[0] == saved[1]
+
+
+def test_the_network_of_training_is_the_llama_that_engines_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    from sim.pocket.network import Pocket, Shape
+
+    torch.manual_seed(0)
+    shape = Shape(512, 64, 96, 2, 4, 2)
+    ours = Pocket(shape).eval()
+    save_file(ours.weights(), tmp_path / "model.safetensors", {"format": "pt"})
+    ids = {"bos_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+    config = transformers.LlamaConfig(**shape.config(ids))
+    config.save_pretrained(tmp_path)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    tokens = torch.randint(0, 512, (1, 300))
+    positions, whose = torch.arange(300)[None], torch.zeros(1, 300, dtype=torch.long)
+    with torch.no_grad():
+        last, _ = ours(tokens, positions, whose)
+        logits = last @ ours.embed_tokens.weight.T
+        assert torch.allclose(logits, theirs(tokens).logits, atol=1e-4)
+
+
+def test_the_model_that_ships_follows_four_orientations_and_reads_nearly_always(play):
+    folder = play("experiment=hvae", "model=pocket", "agent=hvae", "population.n=40")
+    rows = pl.read_parquet(folder / "decisions.parquet")
+    assert rows["action"].null_count() <= 0.03 * len(rows)
+    means = {}
+    for (value,), part in rows.drop_nulls("action").partition_by("value", as_dict=True).items():
+        whole = part.select("payoff_self", "payoff_other").to_numpy()
+        means[value] = float(angle(whole, (50.0, 50.0), 50.0))
+    ordered = [means[v] for v in ("competitive", "individualistic", "prosocial", "altruistic")]
+    assert all(b - a > 8 for a, b in itertools.pairwise(ordered)), means
+    assert abs(means[None] - MEAN) < 10
