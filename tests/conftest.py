@@ -14,9 +14,15 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+# What tests play unless they say otherwise: no language model.
+USUAL = {"experiment": "scripted_baselines", "model": "scripted"}
+
+
 def compose(*overrides: str) -> DictConfig:
+    told = {override.split("=")[0] for override in overrides}
+    usual = [f"{group}={name}" for group, name in USUAL.items() if group not in told]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", ["display=false", *overrides])
+        return hydra.compose("config", ["display=false", *usual, *overrides])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import names
+from conftest import USUAL, names
 
 from sim import load
 from sim import report as report_command
@@ -19,9 +19,11 @@ def sim(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str):
-        monkeypatch.setattr(sys, "argv", ["sim", *words, "display=false"])
-        if any(word.startswith("resume=") for word in words):
-            monkeypatch.setattr(sys, "argv", ["sim", *words])
+        if not any(word.startswith("resume=") for word in words):
+            told = {word.split("=")[0] for word in words}
+            usual = [f"{group}={name}" for group, name in USUAL.items() if group not in told]
+            words = (*words, *usual, "display=false")
+        monkeypatch.setattr(sys, "argv", ["sim", *words])
         status = main()
         out = capsys.readouterr()
         return status, out.out, out.err
@@ -249,7 +251,7 @@ def test_a_second_process_in_the_same_run_is_refused(sim):
 def test_a_dry_run_shows_each_condition_once_asks_nobody_and_leaves_nothing(sim, word):
     status, out, err = sim("experiment=hvae", word)
     assert (status, err) == (0, "") and not Path("outputs").exists()
-    assert out.count("=====") == 2 * 10 and "100 agents, 100 episodes; nobody was asked" in out
+    assert out.count("=====") == 2 * 10 and "200 agents, 200 episodes; nobody was asked" in out
     assert "tokens in the prompt" in out and "85 points for you, 76 points" in out
     assert "the competitive social value orientation" in out
 
@@ -265,12 +267,12 @@ def test_a_report_is_made_again_without_a_model_and_tells_conversations(sim, rep
     assert status == 0 and str(page) in out
     assert (page.read_bytes(), table.read_bytes()) == before
     assert not list(run.glob("journal.sqlite-*"))
-    status, out, _ = report(run, "agent=hvae_goal-competitive-3")
+    status, out, _ = report(run, "agent=hvae_goal-competitive-03")
     assert status == 0 and "goal: user" in out and "Answer: " in out
     status, _, err = report(run, "agent=nobody")
     assert status == 2 and "agent must be in" in err
     (run / "journal.sqlite").unlink()
-    status, _, err = report(run, "agent=hvae-competitive-3")
+    status, _, err = report(run, "agent=hvae-competitive-03")
     assert status == 2 and "cannot be read: unable to open database file" in err
     status, _, err = report(run.parent.parent)
     assert status == 2 and "must be a run folder or a sweep" in err

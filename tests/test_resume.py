@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = ("experiment=hvae", "population.n=600", "env.option_order=shuffled", "analysis=[]",
-         "display=false", "model.chunk=64")  # fmt: skip
+STUDY = ("experiment=hvae", "model=scripted", "population.n=600", "env.option_order=shuffled",
+         "analysis=[]", "display=false", "model.chunk=64")  # fmt: skip
 
 
 def command(*words: str) -> list[str]:
