@@ -13,6 +13,8 @@ from conftest import compose
 from sim import run, setup
 from sim.inference.models import POCKET
 
+pytestmark = pytest.mark.filterwarnings("default")  # of the engines' own making
+
 ENGINES = {
     "onnx": ("onnxruntime", ()),
     "transformers": ("transformers", ("model.dtype=float32", "model.device=cpu")),

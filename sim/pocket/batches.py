@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sim.pocket.encode import END, PAD, SPECIAL, Encoder
 from sim.pocket.text import LABELS, Exchange, Writer
 
-WORD = 0.25  # weight of a token of a reply beside that of an answer's label
+WORD = 0.5  # weight of a token of a reply beside that of an answer's label
 ROW = 512  # tokens of a row, filled with whole conversations
 LONG = 1536  # tokens of the rows that now and then hold long ones
 EVERY = 16  # about as many conversations for each one that goes to the long rows unasked

@@ -224,7 +224,8 @@ def people(model: str, n: int) -> Iterator[Line]:
     """Without an instruction, on the slider: angle and share of prosocials beside people's."""
     config = compose(
         f"model={model}", "experiment=hvae", "agent=[hvae,hvae_goal]", "population=counts",
-        "population.counts={control: " + str(n) + "}", "display=false",
+        *(f"population.counts.{value}=0" for value in SVO), f"population.counts.control={n}",
+        "display=false",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         play(build(config), Path(folder), False, False)

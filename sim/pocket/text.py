@@ -122,16 +122,37 @@ class Speech:
         if slot not in self._chosen:
             known = bank(self.held_out).get(slot)
             if known and self.rng.random() < self.others:
-                self._chosen[slot] = pick(self.rng, known)
+                made = slot == "option" and not self.held_out
+                self._chosen[slot] = self._option(known) if made else pick(self.rng, known)
             else:
                 self._chosen[slot] = own()[slot]
         return self._chosen[slot]
 
     def named(self, slots: str, usual: str) -> str:
         """A unit or another person."""
-        if self.rng.random() < max(0.6, self.others) * (self.others > 0):
-            return pick(self.rng, bank(self.held_out)[slots])
-        return usual
+        if self.rng.random() >= max(0.6, self.others) * (self.others > 0):
+            return usual
+        known = bank(self.held_out)
+        if slots == "units" and not self.held_out and self.rng.random() < 0.6:
+            if self.rng.random() < 0.5:
+                return f"{pick(self.rng, known['measures'])} of {pick(self.rng, known['stuffs'])}"
+            return self._word()
+        return pick(self.rng, known[slots])
+
+    def _option(self, parts: Any) -> str:
+        """An option's line, one person first or the other."""
+        both = [pick(self.rng, parts["mine"]), pick(self.rng, parts["theirs"])]
+        if self.rng.random() < 0.3:
+            both.reverse()
+        return pick(self.rng, parts["joins"]).join(both)
+
+    def _word(self) -> str:
+        """A plural that means nothing: what a unit is called must not matter."""
+        syllables = [
+            pick(self.rng, "bdfghklmnprstvwz") + pick(self.rng, "aeiou") + pick(self.rng, " nrlst")
+            for _ in range(int(self.rng.integers(1, 4)))
+        ]
+        return "".join(syllables).replace(" ", "") + "s"
 
 
 class Writer:
