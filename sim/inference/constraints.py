@@ -41,9 +41,7 @@ class Constraints:
         from llguidance import LLMatcher
 
         if mode == "json":
-            # Blanks between the parts would let a model pad with them to the end.
-            schema = modes.schema(labels) | {"x-guidance": {"whitespace_flexible": False}}
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
+            grammar = LLMatcher.grammar_from_regex(modes.json_regex(labels))
         elif mode == "regex":
             grammar = LLMatcher.grammar_from_regex(modes.regex(labels))
         elif mode == "choice":

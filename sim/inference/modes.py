@@ -9,7 +9,6 @@ model can disagree (arXiv 2402.14499), so the mode stands in every row.
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from sim.reader import Read, read_option
 
@@ -24,17 +23,15 @@ def regex(labels: Sequence[str]) -> str:
     return rf"[A-Za-z0-9 ,.;'-]{{1,{REASON}}}\n{PREFIX} ({names})"
 
 
-def schema(labels: Sequence[str]) -> dict[str, Any]:
-    """JSON schema of a reply: a reason and an answer."""
-    return {
-        "type": "object",
-        "properties": {
-            "reason": {"type": "string", "maxLength": REASON},
-            "answer": {"type": "string", "enum": list(labels)},
-        },
-        "required": ["reason", "answer"],
-        "additionalProperties": False,
-    }
+def json_regex(labels: Sequence[str]) -> str:
+    """A JSON object of a reason and an answer, as text.
+
+    Engines differ in the blanks that they write between the parts of a JSON schema's object; a
+    pattern is the same for all, and blanks stand where people and models put them.
+    """
+    names = "|".join(re.escape(label) for label in labels)
+    reason = r'[^"\\\x00-\x1f\x7f]'
+    return rf'\{{"reason": "{reason}{{1,{REASON}}}", "answer": "({names})"\}}'
 
 
 def answer(label: str) -> str:

@@ -270,7 +270,7 @@ class VLLMBackend(Backend):
             elif request.mode == "regex":
                 told = {"regex": modes.regex(request.labels)}
             else:
-                told = {"json": modes.schema(request.labels)}
+                told = {"regex": modes.json_regex(request.labels)}
             self._constraints[key] = StructuredOutputsParams(**told)
         return self._constraints[key]
 
