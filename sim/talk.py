@@ -183,9 +183,11 @@ class Talk:
             return None
         if self._asking.temperature == 0:
             return int(scores.argmax())
-        weight = np.exp((scores - scores.max()) / self._asking.temperature)
-        draw = uniform(key(self._key, *request.slot, "label"))[0, 0]
-        return int(np.searchsorted(np.cumsum(weight), draw * weight.sum(), side="right"))
+        reached = np.cumsum(np.exp((scores - scores.max()) / self._asking.temperature))
+        draw = uniform(key(self._key, *request.slot, "label"))[0, 0] * reached[-1]
+        # Rounding must not lead behind the last label that has a probability.
+        last = int(np.flatnonzero(np.isfinite(scores))[-1])
+        return min(int(np.searchsorted(reached, draw, side="right")), last)
 
     def _label(self, row: int, action: int) -> str | None:
         """What a model whose label was drawn is taken to have said."""

@@ -25,6 +25,7 @@ from agents.base import Message
 from sim.analysis import human
 from sim.analysis.angle import angle
 from sim.analysis.slider import category
+from sim.errors import CallFailed
 from sim.inference import modes
 from sim.inference.base import Backend, Reply, Request, Slot
 from sim.pocket.games import WEIGHTS, Options
@@ -127,7 +128,10 @@ def ask(backend: Backend, messages: Sequence[Message], labels: Sequence[Any], se
     backend.submit(requests)
     replies: dict[int, Reply] = {}
     while len(replies) < len(requests):
-        replies |= {request.slot.episode: reply for request, reply in backend.ready()}
+        for request, reply in backend.ready():
+            if reply.error is not None:  # no answer, and no unreadable one either
+                raise CallFailed(f"question {request.slot.episode} failed: {reply.error}")
+            replies[request.slot.episode] = reply
     return [replies[k] for k in range(len(requests))]
 
 
