@@ -1,4 +1,4 @@
-"""The pocket model's tokenizer: digits and single capitals alone, other text in long pieces."""
+"""The pocket model's tokenizer: digits and single capitals apart, other text in long pieces."""
 
 import json
 import random
@@ -13,8 +13,10 @@ from sim.pocket.text import Exchange
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 PAD, END = 0, 1
-# A digit, a capital by itself (an option's letter) and line ends are pieces of their own.
-PIECES = r"\d|\n+| ?\b[A-Z]\b"
+# A digit, a capital by itself (an option's letter), each with the blank before it, a colon and
+# line ends are pieces of their own. So "Answer:" has the same tokens whatever follows, and a
+# reply that an engine forces up to its label keeps to the tokens of the training.
+PIECES = r" ?\d|\n+|:| ?\b[A-Z]\b"
 LONGEST = 28  # characters of a token
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"

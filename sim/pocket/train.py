@@ -24,7 +24,7 @@ from sim.pocket.batches import ROW, WORD, Batch, Rows, encode, stream
 from sim.pocket.encode import END, PAD, Encoder, save, texts_of, train_tokenizer
 from sim.pocket.kept_out import kept_out
 from sim.pocket.network import Pocket, Shape
-from sim.pocket.text import Exchange, Writer
+from sim.pocket.text import Writer
 
 READ = 0.02  # weight of a point of error in reading and finding payoffs
 FINE = 0.96  # share of the steps in bfloat16, five times as fast; the rest is fine work
@@ -32,6 +32,7 @@ COMPILED = 200  # steps from which it pays to fuse what is between the products:
 TORN = 0.06  # chance of a cut behind a character, in a third of the conversations
 POINTS = 100.0  # payoffs are read in hundreds
 VOCABULARY = 2048
+EVERY = 250  # steps to a line of the loss curve
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -102,9 +103,10 @@ def near_best(model: Pocket, batch: Batch, device: str) -> list[bool]:
     return good
 
 
-def tests_of(conversations: list[list[Exchange]], encoder: Encoder, tokens: int) -> list[Batch]:
-    """Conversations as batches of the usual shape; those too long for it are left out."""
+def tests_of(writer: Writer, seed: list[int], encoder: Encoder, tokens: int) -> list[Batch]:
+    """Some conversations as batches of the usual shape; those too long for it are left out."""
     rows = Rows(ROW, tokens // ROW)
+    conversations = (writer.conversation(np.random.default_rng([*seed, k])) for k in range(300))
     batches = (
         rows.put(c) for c in (encode(e, encoder) for e in conversations) if len(c.ids) <= ROW
     )
@@ -127,9 +129,9 @@ def train(
     sample = (writer.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
     tokenizer = train_tokenizer((t for c in sample for t in texts_of(c)), shape.vocab_size)
     plain = Encoder(tokenizer)
-    test = Writer(kept_out())
-    tests = [test.conversation(np.random.default_rng([seed, 2, k])) for k in range(400)]
-    tests = tests_of(tests, plain, tokens)
+    # Other conversations of the training's kind, and some in wordings that are kept out of it.
+    usual = tests_of(Writer(kept_out()), [seed, 2], plain, tokens)
+    unseen = tests_of(Writer(kept_out(), held_out=True, others=1.0), [seed, 3], plain, tokens)
     save(tokenizer, folder)
     ids = {"bos_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END}
     (folder / "config.json").write_text(json.dumps(shape.config(ids), indent=1) + "\n")
@@ -153,13 +155,16 @@ def train(
         for opt in opts:
             opt.step()
         sums += [answers.item(), words.item(), readings.item(), findings.item()]
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            n = 100 if (step + 1) % 100 == 0 else (step + 1) % 100
-            good = [g for batch in tests for g in near_best(model, batch, device)]
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
+            n = step % EVERY + 1
+            good, strange = (
+                float(np.mean([g for batch in tests for g in near_best(model, batch, device)]))
+                for tests in (usual, unseen)
+            )
             yield {
                 "step": step + 1, "answers": sums[0] / n, "words": sums[1] / n,
-                "readings": sums[2] / n, "findings": sums[3] / n, "near_best": float(np.mean(good)),
-                "seconds": time.monotonic() - start,
+                "readings": sums[2] / n, "findings": sums[3] / n, "near_best": good,
+                "unseen_wordings": strange, "seconds": time.monotonic() - start,
             }  # fmt: skip
             sums[:] = 0
         if (step + 1) % 500 == 0 or step + 1 == steps:
@@ -180,8 +185,10 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
         left.plot(steps, [line[name] for line in lines], label=name)
     left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
     left.legend(frameon=False)
-    right.plot(steps, [100 * line["near_best"] for line in lines])
+    for name, label in (("near_best", "wordings of the training"), ("unseen_wordings", "unseen")):
+        right.plot(steps, [100 * line[name] for line in lines], label=label)
     right.set(xlabel="step", ylabel="likeliest option is the best, %", ylim=(0, 100))
+    right.legend(frameon=False)
     figure.savefig(path.with_suffix(".png"), dpi=150)
     plt.close(figure)
 
