@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sim.configs import CONF, compose
 from sim.dry_run import dry_run
 from sim.errors import CallFailed, Refusal
 from sim.run import run
 from sim.setup import build, load_config
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 REFUSED, FAILED, STOPPED = 2, 1, 130
 
 
@@ -119,8 +119,7 @@ def _is_dry(config: DictConfig) -> bool:
 
 
 def _shown(overrides: list[str]) -> bool:
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config", overrides)
+    config = compose(*overrides)
     if _is_dry(config):
         _show(config)
     return config.dry_run

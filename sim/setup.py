@@ -62,8 +62,8 @@ def build(config: DictConfig) -> Parts:
                 f"response_mode must be one of {', '.join(backend.modes)} with "
                 f"{backend.model}, got {rules.response_mode!r}"
             )
-        if backend is not None and rules.response_mode == "label":
-            backend.check(_labels(game))
+        if backend is not None and rules.response_mode != "text":
+            backend.check(rules.response_mode, _labels(game))
         model = backend.model if backend else None
         cast = Cast(agents, members, model, len(game.possible_agents), config.n_repeats)
         limit = config.unread_limit

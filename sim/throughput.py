@@ -14,9 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import hydra
 import numpy as np
 from gymnasium import Env
 from gymnasium.vector import SyncVectorEnv
@@ -26,17 +24,11 @@ from rich.table import Table
 
 from agents.base import Rows
 from envs.base import Game, key, uniform
-from sim.__main__ import CONF
+from sim.configs import compose
 from sim.errors import Refusal
 
 BATCH = 8192  # episodes side by side
 SIZES = [1_000, 10_000, 100_000, 170_000]
-
-
-def compose(*overrides: str) -> Any:
-    """A config as the command line would make it."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
 
 
 def batched(option_order: str, n: int) -> tuple[int, float]:

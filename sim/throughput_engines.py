@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from omegaconf import DictConfig
 
+from sim.configs import compose
 from sim.errors import Refusal
 from sim.inference.base import Backend, Request
 
@@ -114,13 +115,14 @@ class VLLM:
         return [(self._llm.llm_engine, "step"), (self._llm.llm_engine, "add_request")]
 
     def prompt(self, request: Request) -> Sequence[int]:
-        return self.backend._prompt(request)
+        return self.backend._requests.prompt(request)
 
     def prepare(self, requests: Sequence[Request]) -> Any:
         from vllm import TokensPrompt
 
-        prompts = [TokensPrompt(prompt_token_ids=self.backend._prompt(q)) for q in requests]
-        return prompts, [self.backend._params(request) for request in requests]
+        made = self.backend._requests
+        prompts = [TokensPrompt(prompt_token_ids=made.prompt(q)) for q in requests]
+        return prompts, [made.params(request) for request in requests]
 
     def run(self, work: Any) -> Any:
         return self._llm.generate(*work, use_tqdm=False)
@@ -197,7 +199,6 @@ def measure(overrides: Sequence[str], agents: int, alone: bool, n_generate: int)
 
     from sim.run import play
     from sim.setup import build
-    from sim.throughput import compose
 
     told = list(overrides)
     if alone:

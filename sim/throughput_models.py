@@ -18,6 +18,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from sim.configs import compose
 from sim.errors import Refusal
 from sim.inference.models import POCKET
 
@@ -37,8 +38,6 @@ def settings(preset: str, sets: Sequence[str]) -> list[str]:
 
 def fits(preset: str, override: str) -> bool:
     """Whether an override is for this preset."""
-    from sim.throughput import compose
-
     name = override.partition("=")[0]
     if not name.startswith("model."):
         return True
@@ -88,8 +87,6 @@ def random_model(folder: Path, onnx: bool, width: int = 512, layers: int = 9) ->
 
 def with_random(presets: Sequence[str], sets: Sequence[str], folder: Path) -> list[str]:
     """The overrides, and those that have a model of random weights served, made in `folder`."""
-    from sim.throughput import compose
-
     targets = [compose(f"model={preset}").model._target_ for preset in presets]
     random_model(folder, any(target.endswith(".OnnxBackend") for target in targets))
     return [f"model.model={folder}", "model.max_tokens=16", *sets]

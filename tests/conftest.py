@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import pytest
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+from sim import configs
 
 
 def names(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (configs.CONF / group).glob("*.yaml"))
 
 
 # What tests play unless they say otherwise: no language model.
@@ -21,8 +20,7 @@ USUAL = {"experiment": "scripted_baselines", "model": "scripted"}
 def compose(*overrides: str) -> DictConfig:
     told = {override.split("=")[0] for override in overrides}
     usual = [f"{group}={name}" for group, name in USUAL.items() if group not in told]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", ["display=false", *usual, *overrides])
+    return configs.compose("display=false", *usual, *overrides)
 
 
 @pytest.fixture

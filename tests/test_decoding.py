@@ -166,7 +166,7 @@ def test_label_mode_gives_log_probabilities_in_one_pass_whatever_the_batch(folde
 
 def test_labels_of_several_tokens_are_refused_early(folder):
     with pytest.raises(Refusal, match="one token each"):
-        embedded(folder).check(("A", "quite another option"))
+        embedded(folder).check("label", ("A", "quite another option"))
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_and_costs_nothing(folder):
@@ -231,20 +231,21 @@ def test_one_row_that_does_not_fit_into_memory_fails(folder, monkeypatch):
 
 def test_reasoning_is_kept_apart(folder):
     marks = {"start": "<think>", "end": "</think>"}
-    backend = embedded(folder, thinking=marks)
+    plain = embedded(folder, thinking=marks)
+    opened = embedded(folder, thinking=marks, template_arguments={"enable_thinking": True})
 
-    def split(text: str, prompt: str = "x") -> tuple[str, str | None]:
-        encode = backend.chat.encode
-        job, _ = backend._job(
-            Request(Message("user", "x", None), "text", None, 0, Slot(0, 0, 0, 0, 0))
-        )
-        job.ids = encode(prompt)
-        return backend._apart(job, encode(text).tolist())
+    def split(text: str, backend=plain) -> tuple[str, str | None]:
+        return backend._apart(backend.chat.encode(text).tolist())
 
     assert split("<think>well</think>\n\nAnswer: A") == ("Answer: A", "well")
-    assert split("well</think>Answer: A", "ask<think>\n") == ("Answer: A", "well")
+    assert split("well</think>Answer: A", opened) == ("Answer: A", "well")
+    assert split("and on", opened) == ("", "and on")
     assert split("<think>and on") == ("", "and on")
     assert split("Answer: A") == ("Answer: A", None)
+    plain.check("label", ("A", "B"))
+    for mode in ("label", "regex", "json", "choice"):
+        with pytest.raises(Refusal, match=f"mode {mode} needs a chat template that opens no"):
+            opened.check(mode, ("A", "B"))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_reasoning_is_kept_apart(folder):
         ({"top_p": 0.0}, "top_p must lie above 0 and up to 1, got 0.0"),
         ({"top_k": 1.5}, "top_k must be a whole number, got 1.5"),
         ({"max_tokens": 0}, "max_tokens must be a whole number, 1 or more, got 0"),
-        ({"thinking": {"start": "<think>"}}, "thinking must have a start and an end"),
+        ({"thinking": {"start": "<think>"}}, "thinking must be null or have a start and an end"),
         ({"batch": BATCH | {"rows": 0}}, "rows must be a whole number, 1 or more, got 0"),
     ],
 )

@@ -66,7 +66,7 @@ def test_analysis_and_plots_know_neither_the_runner_nor_models_nor_games(part):
 def test_importing_the_rooms_and_composing_configs_needs_nothing_heavy():
     code = (
         "import sim, sim.run, sim.report, sim.throughput, envs.faces, agents.language, sys;"
-        "from sim.throughput import compose; compose();"
+        "from sim.configs import compose; compose();"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -76,8 +76,8 @@ def test_a_missing_vllm_is_named_with_the_command_that_installs_it(tiny, monkeyp
     [
         ("model.temperature=3", "temperature must be 0 or lie in 0.01..2, got 3"),
         ("model.temperature=0.001", "temperature must be 0 or lie in 0.01..2, got 0.001"),
-        ("model.top_p=0", "top_p must lie above 0, up to 1, got 0"),
-        ("model.top_k=0", "top_k must be a whole number, 1 or more or null, got 0"),
+        ("model.top_p=0", "top_p must lie above 0 and up to 1, got 0"),
+        ("model.top_k=null", "top_k must be a number, 0 or more, got None"),
         ("model.max_tokens=0", "max_tokens must be a whole number, 1 or more, got 0"),
         ("model.chunk=true", "chunk must be a whole number, 1 or more, got True"),
         ("model.thinking={start: a}", "thinking must be null or have start, end and budget"),
@@ -104,9 +104,10 @@ def test_a_model_without_template_or_tokenizer_is_refused(tmp_path):
 @needs_vllm
 def test_labels_of_several_tokens_are_refused(tiny):
     backend = make(tiny)
-    backend.check(LABELS)
+    backend.check("label", LABELS)
+    backend.check("choice", ("A", "Betelgeuse"))
     with pytest.raises(Refusal, match="one token each"):
-        backend.check(("A", "Betelgeuse"))
+        backend.check("label", ("A", "Betelgeuse"))
 
 
 @needs_vllm
@@ -114,20 +115,24 @@ def test_no_mode_that_forces_a_reply_works_inside_of_reasoning(tiny):
     opens = ("+model.template_arguments.enable_thinking=true",)
     marks = ('model.thinking={start: "<think>", end: "</think>", budget: null}',)
     with pytest.raises(Refusal, match="mode label needs a chat template that opens no reasoning"):
-        make(tiny, *opens, *marks).check(LABELS)
-    make(tiny, *marks).check(LABELS)
+        make(tiny, *opens, *marks).check("label", LABELS)
+    with pytest.raises(Refusal, match="mode regex needs a chat template that opens no reasoning"):
+        make(tiny, *opens).check("regex", LABELS)
+    make(tiny, *opens, "+model.engine.reasoning_parser=qwen3").check("regex", LABELS)
+    make(tiny, *opens, *marks).check("text", LABELS)
+    make(tiny, *marks).check("label", LABELS)
 
 
 @needs_vllm
 def test_reasoning_is_kept_apart_from_the_reply(tiny):
     marks = 'model.thinking={start: "<think>", end: "</think>", budget: null}'
-    backend = make(tiny, marks)
-    assert backend._split("<think>\nhm\n</think>\n\nAnswer: A") == ("Answer: A", "hm")
-    assert backend._split("hm</think>Answer: A") == ("Answer: A", "hm")
-    assert backend._split("Answer: A") == ("Answer: A", None)
-    assert backend._split("<think>hm") == ("", "hm")
+    split = make(tiny, marks)._thinking.split
+    assert split("<think>\nhm\n</think>\n\nAnswer: A") == ("Answer: A", "hm")
+    assert split("hm</think>Answer: A") == ("Answer: A", "hm")
+    assert split("Answer: A") == ("Answer: A", None)
+    assert split("<think>hm") == ("", "hm")
     opens = make(tiny, marks, "+model.template_arguments.enable_thinking=true")
-    assert opens._split("hm") == ("", "hm")
+    assert opens._thinking.split("hm") == ("", "hm")
 
 
 @needs_vllm

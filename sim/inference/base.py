@@ -99,8 +99,8 @@ class Backend(ABC):
     def count_tokens(self, text: str) -> int:
         """Tokens of a text in this model's own measure."""
 
-    def check(self, labels: Sequence[str]) -> None:
-        """Raises Refusal if these option names cannot be scored in label mode."""
+    def check(self, mode: str, labels: Sequence[str]) -> None:
+        """Raises Refusal if the model cannot choose among these labels in this response mode."""
 
     def statistics(self) -> dict[str, Any]:
         """What was measured so far, for the manifest: tokens, share from caches ..."""

@@ -15,6 +15,7 @@ from sim.inference.decoding import Decoder
 from sim.inference.jobs import Job, Limits
 from sim.inference.modes import MODES
 from sim.inference.network import Network, Sampling
+from sim.inference.thinking import Thinking, check_mode
 
 
 class LocalBackend(Backend):
@@ -45,14 +46,10 @@ class LocalBackend(Backend):
     ):
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise Refusal(f"max_tokens must be a whole number, 1 or more, got {max_tokens!r}")
-        if thinking is not None and (
-            set(thinking) != {"start", "end"} or not all(thinking.values())
-        ):
-            raise Refusal(f"thinking must have a start and an end, or be null, got {thinking!r}")
         self.model, self.chat = model, chat
         self.temperature, self.greedy = sampling.temperature, sampling.temperature == 0
         self._network, self._sampling, self._max_tokens = network, sampling, max_tokens
-        self._thinking = None if thinking is None else (thinking["start"], thinking["end"])
+        self._thinking = Thinking.of(thinking, chat)
         self._decoder = Decoder(network, sampling, chat.stop_ids, limits, model)
         self._failed: deque[tuple[Request, Reply]] = deque()
         self._tokens = np.zeros(3, np.int64)  # prompt, cached, output
@@ -65,12 +62,13 @@ class LocalBackend(Backend):
             "top_p": self._sampling.top_p,
             "top_k": self._sampling.top_k,
             "max_tokens": self._max_tokens,
-            "thinking": self._thinking and list(self._thinking),
+            "thinking": self._thinking and [self._thinking.start, self._thinking.end],
         }
 
-    def check(self, labels: Sequence[str]) -> None:
-        """Raises Refusal if these labels cannot be scored in label mode."""
-        self.chat.labels(labels)
+    def check(self, mode: str, labels: Sequence[str]) -> None:
+        check_mode(mode, self._thinking, self.chat)
+        if mode == "label":
+            self.chat.labels(labels)
 
     def submit(self, requests: Sequence[Request]) -> None:
         jobs = []
@@ -130,7 +128,7 @@ class LocalBackend(Backend):
             ids = job.out[:-1] if job.out[-1] in self.chat.stop_ids else job.out
             text = self.chat.decode(ids)
             if self._thinking is not None and job.matcher is None:
-                text, reasoning = self._apart(job, ids)
+                text, reasoning = self._apart(ids)
         self._tokens += (len(job.ids), job.cached or 0, len(job.out))
         return Reply(
             text,
@@ -143,16 +141,12 @@ class LocalBackend(Backend):
             latency_s=job.ended - job.began,
         )
 
-    def _apart(self, job: Job, ids: Sequence[int]) -> tuple[str, str | None]:
-        """Reply and what was thought before; a thought without end leaves no reply."""
+    def _apart(self, ids: Sequence[int]) -> tuple[str, str | None]:
+        """Reply and what was thought before."""
         assert self._thinking is not None
-        start, end = self._thinking
-        decode = self.chat.tokenizer.decode  # the marks may be special tokens
-        text = decode(ids, skip_special_tokens=False)
-        asked = decode(job.ids[-2 * len(start) :].tolist(), skip_special_tokens=False)
-        begun = text.lstrip().startswith(start) or asked.rstrip().endswith(start)
-        if not begun and end not in text:
+        # The marks may be special tokens; of the reply itself those are dropped.
+        text = self.chat.tokenizer.decode(ids, skip_special_tokens=False)
+        said, thought = self._thinking.split(text)
+        if thought is None:
             return self.chat.decode(ids), None
-        thought, found, rest = text.lstrip().removeprefix(start).partition(end)
-        plain = self.chat.decode(self.chat.encode(rest).tolist()) if found else ""
-        return plain.lstrip("\n"), thought.strip("\n")
+        return self.chat.decode(self.chat.encode(said).tolist()), thought

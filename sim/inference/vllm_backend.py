@@ -5,12 +5,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sim.errors import CallFailed, Refusal
 from sim.inference import models, modes, vllm_engine
 from sim.inference.base import Backend, Reply, Request
 from sim.inference.chat import Chat
+from sim.inference.network import Sampling
+from sim.inference.thinking import Thinking, check_mode
+from sim.inference.vllm_requests import Requests
 
 # Of the engine, but not in `engine`: said elsewhere, or replies would mean something else.
 TAKEN = ("model", "revision", "tokenizer", "max_model_len", "generation_config", "logprobs_mode")
@@ -34,7 +38,7 @@ class VLLMBackend(Backend):
         template_arguments: switches of the template.
         temperature: 0 for greedy replies, else 0.01..2.
         top_p: share of probability, above 0 to 1, that is drawn from.
-        top_k: how many tokens are drawn from; None: all.
+        top_k: how many tokens are drawn from; 0: all.
         max_tokens: of a reply; a budget of `thinking` comes on top.
         max_context: most tokens of a conversation; None: what the model was made for.
         thinking: `start` and `end`, the marks around a model's reasoning, and `budget`, its most
@@ -58,7 +62,7 @@ class VLLMBackend(Backend):
         template_arguments: Mapping[str, Any],
         temperature: float,
         top_p: float,
-        top_k: int | None,
+        top_k: int,
         max_tokens: int,
         max_context: int | None,
         thinking: Mapping[str, Any] | None,
@@ -67,16 +71,12 @@ class VLLMBackend(Backend):
         engine: Mapping[str, Any],
         adapter: str | None,
     ):
-        if not (temperature == 0 or 0.01 <= temperature <= 2):
+        Sampling(temperature, top_p, top_k)  # checks them
+        if not (temperature == 0 or 0.01 <= temperature <= 2):  # vLLM moves what lies between
             raise Refusal(f"temperature must be 0 or lie in 0.01..2, got {temperature}")
-        if not 0 < top_p <= 1:
-            raise Refusal(f"top_p must lie above 0, up to 1, got {top_p}")
-        budget = _marks(thinking).get("budget")
         for name, value, optional in (
-            ("top_k", top_k, True),
             ("max_tokens", max_tokens, False),
             ("max_context", max_context, True),
-            ("thinking.budget", budget, True),
             ("chunk", chunk, False),
         ):
             _check_whole(name, value, optional)
@@ -88,20 +88,20 @@ class VLLMBackend(Backend):
         self.model, self._folder = model, folder
         self.temperature, self.greedy = temperature, temperature == 0
         self._chat = Chat.load(self.model, folder, chat_template, template_arguments)
-        self._sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k or 0}
-        self._sampling["max_tokens"] = max_tokens + (budget or 0)
-        self._thinking, self._budget = _marks(thinking), budget
-        asked = self._chat.render([{"role": "user", "content": "Hello"}])
-        self._opens = bool(thinking) and asked.rstrip().endswith(self._thinking["start"])
+        self._thinking = Thinking.of(thinking, self._chat, with_budget=True)
+        budget = self._thinking.budget if self._thinking else None
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+        sampling["max_tokens"] = max_tokens + (budget or 0)
         self._arguments = {name: value for name, value in engine.items() if value is not None}
         if max_context is not None:
             self._arguments["max_model_len"] = max_context
         if adapter is not None:
             self._arguments = vllm_engine.adapter_arguments(adapter) | self._arguments
-        if budget is not None:
-            start, end = self._thinking["start"], self._thinking["end"]
-            told = {"reasoning_start_str": start, "reasoning_end_str": end}
+        if self._thinking and budget is not None:
+            told = {"reasoning_start_str": self._thinking.start}
+            told["reasoning_end_str"] = self._thinking.end
             self._arguments["reasoning_config"] = told
+        self._requests = Requests(self._chat, sampling, self._thinking)
         self._adapter, self._deterministic, self._chunk = adapter, deterministic, chunk
         self._identity = {
             "model": self.model,
@@ -109,8 +109,8 @@ class VLLMBackend(Backend):
             "weights": None if commit else models.fingerprint(folder, "*.safetensors"),
             "adapter": adapter,
             "template": self._chat.hash,
-            "sampling": self._sampling,
-            "thinking": self._thinking,
+            "sampling": sampling,
+            "thinking": self._thinking and asdict(self._thinking),
             "deterministic": deterministic,
             "engine": {k: v for k, v in self._arguments.items() if k not in SPEED},
             "version": self._version,
@@ -119,8 +119,6 @@ class VLLMBackend(Backend):
         self._waiting: deque[Request] = deque()
         self._open: dict[str, tuple[Request, float]] = {}  # by the engine's id, with its start
         self._done: list[tuple[Request, Reply]] = []
-        self._labels: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
-        self._constraints: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._prompt_tokens = self._cached_tokens = 0
 
     def identity(self) -> dict[str, Any]:
@@ -129,14 +127,10 @@ class VLLMBackend(Backend):
     def count_tokens(self, text: str) -> int:
         return len(self._chat.encode(text))
 
-    def check(self, labels: Sequence[str]) -> None:
-        """Refuses options that label mode cannot score.
-
-        Raises:
-            Refusal: one is not a token of its own, or the model would still be reasoning.
-        """
-        self._chat.labels(labels)
-        self._check_mode("label")
+    def check(self, mode: str, labels: Sequence[str]) -> None:
+        check_mode(mode, self._thinking, self._chat, bool(self._arguments.get("reasoning_parser")))
+        if mode == "label":
+            self._requests.scored(tuple(labels))
 
     def statistics(self) -> dict[str, Any]:
         """Prompt tokens so far, those found in the prefix cache, and the engine's arguments."""
@@ -183,7 +177,7 @@ class VLLMBackend(Backend):
             self._llm = self._start()
         while self._waiting and len(self._open) < self._chunk:
             request = self._waiting.popleft()
-            ids, params = self._prompt(request), self._params(request)
+            ids, params = self._requests.prompt(request), self._requests.params(request)
             room = self._llm.model_config.max_model_len
             if len(ids) >= room:
                 told = f"the prompt has {len(ids)} tokens, {self.model} takes at most {room - 1}"
@@ -218,70 +212,6 @@ class VLLMBackend(Backend):
         lora = None if self._adapter is None else LoRARequest("adapter", 1, self._adapter)
         self._llm.llm_engine.add_request(name, tokens_input(ids), params, lora_request=lora)
 
-    def _prompt(self, request: Request) -> list[int]:
-        ids = self._chat.prompt(request.message).tolist()
-        return ids + self._scored(request.labels)[0] if request.mode == "label" else ids
-
-    def _scored(self, labels: tuple[str, ...] | None) -> tuple[list[int], list[int]]:
-        """Ids of the prefix and of the labels, in label mode."""
-        assert labels is not None
-        if labels not in self._labels:
-            self.check(labels)
-            prefix, ids = self._chat.labels(labels)
-            self._labels[labels] = prefix.tolist(), ids
-        return self._labels[labels]
-
-    def _params(self, request: Request) -> Any:
-        """Sampling parameters; `skip_clone`, since no two requests share them."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        common: dict[str, Any] = {
-            "output_kind": RequestOutputKind.FINAL_ONLY,
-            "stop_token_ids": list(self._chat.stop_ids),
-            "skip_clone": True,
-        }
-        if request.mode == "label":
-            ids = self._scored(request.labels)[1]
-            return SamplingParams(
-                temperature=0, max_tokens=1, logprob_token_ids=ids, detokenize=False, **common
-            )
-        if request.seed is None and not self.greedy:
-            raise ValueError("a request that draws needs a seed, got None")
-        if request.mode != "text":
-            common["structured_outputs"] = self._constraint(request)
-        return SamplingParams(
-            **self._sampling,
-            **common,
-            seed=None if self.greedy else request.seed,
-            thinking_token_budget=self._budget,
-            skip_special_tokens=not self._thinking,  # the marks may be special
-        )
-
-    def _constraint(self, request: Request) -> Any:
-        from vllm.sampling_params import StructuredOutputsParams
-
-        assert request.labels is not None
-        key = request.mode, request.labels
-        if key not in self._constraints:
-            self._check_mode(request.mode)
-            if request.mode == "choice":
-                told: dict[str, Any] = {"choice": list(request.labels)}
-            elif request.mode == "regex":
-                told = {"regex": modes.regex(request.labels)}
-            else:
-                told = {"regex": modes.json_regex(request.labels)}
-            self._constraints[key] = StructuredOutputsParams(**told)
-        return self._constraints[key]
-
-    def _check_mode(self, mode: str) -> None:
-        parser = "" if mode == "label" else " or engine.reasoning_parser"
-        if self._opens and not (parser and self._arguments.get("reasoning_parser")):
-            raise Refusal(
-                f"mode {mode} needs a chat template that opens no reasoning (a switch in "
-                f"template_arguments){parser}, {self.model} opens {self._thinking['start']!r}"
-            )
-
     # -- replies -----------------------------------------------------------------------------
 
     def _finish(self, output: Any) -> tuple[Request, Reply]:
@@ -301,22 +231,14 @@ class VLLMBackend(Backend):
             reply.text, reply.error = "", f"EngineError: the engine ended it: {said.finish_reason}"
         elif request.mode == "label":
             found = said.logprobs[0]
-            reply.option_logprobs = [found[i].logprob for i in self._scored(request.labels)[1]]
+            assert request.labels is not None
+            ids = self._requests.scored(request.labels)[1]
+            reply.option_logprobs = [found[i].logprob for i in ids]
             # The token drawn is thrown away: nothing is written.
             reply.text, reply.finish_reason, reply.output_tokens = "", "stop", 0
         elif self._thinking:
-            reply.text, reply.reasoning = self._split(said.text)
+            reply.text, reply.reasoning = self._thinking.split(said.text)
         return request, reply
-
-    def _split(self, text: str) -> tuple[str, str | None]:
-        """(what is said, reasoning before it); reasoning that never ends leaves nothing said."""
-        start, end = self._thinking["start"], self._thinking["end"]
-        before, ended, after = text.partition(end)
-        if ended:
-            return after.lstrip(), before.strip().removeprefix(start).strip()
-        if self._opens or text.lstrip().startswith(start):
-            return "", text.strip().removeprefix(start).strip()
-        return text, None
 
     def _dead(self, fault: Exception) -> CallFailed:
         n = len(self._open) + len(self._waiting)
@@ -333,15 +255,6 @@ class VLLMBackend(Backend):
         self._waiting.clear()
         self._open.clear()
         self._done.clear()
-
-
-def _marks(thinking: Mapping[str, Any] | None) -> dict[str, Any]:
-    if thinking is None:
-        return {}
-    found = {name: thinking.get(name) for name in ("start", "end", "budget")}
-    if set(thinking) - set(found) or not all(isinstance(found[m], str) for m in ("start", "end")):
-        raise Refusal(f"thinking must be null or have start, end and budget, got {dict(thinking)}")
-    return found
 
 
 def _check_whole(name: str, value: Any, optional: bool) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import polars as pl
 from hydra.utils import instantiate
@@ -25,11 +24,12 @@ from agents.base import Message
 from sim.analysis import human
 from sim.analysis.angle import angle
 from sim.analysis.slider import category
+from sim.configs import compose
 from sim.errors import CallFailed
 from sim.inference import modes
 from sim.inference.base import Backend, Reply, Request, Slot
 from sim.pocket.games import WEIGHTS, Options
-from sim.pocket.kept_out import CONF, SEEDS
+from sim.pocket.kept_out import SEEDS
 from sim.pocket.text import LABELS, OTHER, SVO, UNIT, Exchange, Writer, definitions, own
 from sim.run import play
 from sim.setup import build
@@ -50,12 +50,6 @@ class Line:
     low: float
     high: float
     n: int  # units: conversations, or pairs of answers
-
-
-def compose(*overrides: str) -> Any:
-    """A config as the command line would make it."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
 
 
 def near_best(value: str, options: Options, chosen: int) -> bool:

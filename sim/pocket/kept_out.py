@@ -1,14 +1,13 @@
 """Choices that are never learnt from: the published slider, and generated items of two seeds."""
 
 from functools import cache
-from pathlib import Path
 
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
+from sim.configs import CONF
 from sim.pocket.games import fingerprint
 
-CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 SEEDS = (0, 20_260)  # of `svo_generated`: the default one, and that of the evaluation
 WIDTHS = ([9, 9], [2, 9])
 
