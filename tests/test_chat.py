@@ -1,17 +1,20 @@
 """Chat templates and tokenizers: prompts are the template's, and append-only where it allows."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_model import make
+from tokenizers import Tokenizer
 
 from agents.base import Message
 from sim.errors import Refusal
 from sim.inference import models
 from sim.inference.chat import Chat
+from sim.inference.thinking import check_mode
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -29,6 +32,18 @@ FIRST_ONLY = (  # a default system text, as some models have it
 FORGETS = (  # drops the thoughts of earlier turns
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think></think>{% endif %}"
+)
+SYSTEM_LAST = (  # the system message stands in the last question, as in some of Mistral's
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}"
+    "{% set messages = messages[1:] %}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if loop.last and system is defined %}{{ system }}\n\n{% endif %}"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+STRIPS = CHATML.replace("m['content']", "m['content'].split('</think>')[-1]")
+CHANNEL = CHATML.replace(  # the model writes a header of its own before what it says
+    "{{ m['content'] }}", "{% if m['role'] == 'assistant' %}<final>{% endif %}{{ m['content'] }}"
 )
 COUNTS = "{{ messages | length }}" + CHATML  # the beginning changes from turn to turn
 
@@ -60,7 +75,9 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<|>"), max_size
 
 @settings(deadline=None)
 @given(st.lists(TEXTS, min_size=3, max_size=7).filter(lambda x: len(x) % 2), st.none() | TEXTS)
-@pytest.mark.parametrize("template", [CHATML, TRIMS, FIRST_ONLY, FORGETS, COUNTS])
+@pytest.mark.parametrize(
+    "template", [CHATML, TRIMS, FIRST_ONLY, FORGETS, SYSTEM_LAST, STRIPS, COUNTS]
+)
 def test_a_prompt_reads_as_the_template_says(folder, template, contents, system):
     c = chat(folder, template)
     ids = c.prompt(talk(*contents, system=system))
@@ -76,6 +93,9 @@ def test_a_prompt_reads_as_the_template_says(folder, template, contents, system)
         (NO_SYSTEM, True),
         (TRIMS, False),
         (FORGETS, False),
+        (SYSTEM_LAST, True),
+        (STRIPS, True),
+        (CHANNEL, False),
         (COUNTS, False),
     ],
 )
@@ -96,6 +116,67 @@ def test_a_role_that_the_template_does_not_know_is_refused_when_it_comes(folder)
     c = chat(folder, NO_SYSTEM)
     with pytest.raises(Refusal, match=r"cannot render system user: no system role"):
         c.prompt(talk("Hello", system="You are kind."))
+
+
+def test_earlier_thoughts_are_dropped_where_the_template_drops_them(folder):
+    c = chat(folder, STRIPS)
+    later = talk("Which one?", "<think>hm</think>A", "And now?", "B", "And then?")
+    assert c.tokenizer.decode(c.prompt(later).tolist(), skip_special_tokens=False) == rendered(
+        c, later
+    )
+
+
+def test_a_long_conversation_that_comes_back_from_a_journal_has_its_prompt(folder):
+    c, told = chat(folder, CHATML), ["Which one?", *["A", "And now?"] * 1500]
+    whole = c.encode(rendered(c, talk(*told)))
+    assert c.tokenizer.decode(c.prompt(talk(*told)).tolist()) == c.tokenizer.decode(whole.tolist())
+
+
+def test_what_popular_templates_ask_for_is_there(folder):
+    asks = (
+        "{% if tools is not none %}{{ tools | length }}{% endif %}{{ strftime_now('%d %b %Y') }}"
+        "{{ ['ä'] | tojson(ensure_ascii=False) }}{% generation %}x{% endgeneration %}" + CHATML
+    )
+    assert rendered(chat(folder, asks), talk("a")).startswith('01 Jan 2026["ä"]x<|im_start|>user')
+    assert rendered(chat(folder, asks, today="2031-05-09"), talk("a")).startswith("09 May 2031")
+    with pytest.raises(Refusal, match="today must be a date: Invalid isoformat string: 'soon'"):
+        chat(folder, asks, today="soon")
+    with pytest.raises(Refusal, match="chat template of tiny cannot be used: TypeError"):
+        chat(folder, "{{ 1 + 'a' }}")
+
+
+def test_a_forced_reply_is_refused_where_the_model_must_write_something_before_it(folder):
+    check_mode("text", None, chat(folder, CHANNEL))
+    check_mode("label", None, chat(folder, CHATML))
+    for mode in ("label", "choice"):
+        with pytest.raises(Refusal, match=r"begins at once .* of tiny '<final>' comes first"):
+            check_mode(mode, None, chat(folder, CHANNEL))
+
+
+def test_a_tokenizers_saved_cutting_and_filling_up_do_not_touch_prompts(folder, tmp_path):
+    plain = Chat.load("tiny", folder, None, {})
+    spoilt = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    spoilt.enable_truncation(8)
+    spoilt.enable_padding(length=16)
+    shutil.copytree(folder, tmp_path / "spoilt")
+    spoilt.save(str(tmp_path / "spoilt" / "tokenizer.json"))
+    told = Chat.load("tiny", tmp_path / "spoilt", None, {})
+    asked = "Which one do you choose? " * 9
+    assert told.prompt(talk(asked)).tolist() == plain.prompt(talk(asked)).tolist()
+    assert told.labels(("A", "B"))[1] == plain.labels(("A", "B"))[1]
+
+
+def test_a_tokenizer_that_begins_every_text_with_a_blank_adds_none_in_the_middle(folder, tmp_path):
+    known = json.loads((folder / "tokenizer.json").read_text())
+    known["normalizer"] = {"type": "Prepend", "prepend": " "}  # as SentencePiece's do
+    (tmp_path / "t.json").write_text(json.dumps(known))
+    tokenizer = Tokenizer.from_file(str(tmp_path / "t.json"))
+    c = Chat("tiny", tokenizer, CHATML, {}, (2,))
+    assert not c.append_only
+    told = talk("Which one?", "A", "And now?")
+    assert c.prompt(told).tolist() == tokenizer.encode(rendered(c, told)).ids
+    prefix, _ = c.labels(("A", "B"))
+    assert tokenizer.decode(prefix.tolist()) == "Answer:"
 
 
 def test_a_template_cannot_reach_out_of_its_sandbox(folder):

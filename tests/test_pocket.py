@@ -16,7 +16,7 @@ from sim.inference.chat import Chat
 from sim.inference.models import POCKET
 from sim.pocket.batches import encode, stream
 from sim.pocket.encode import Encoder, texts_of
-from sim.pocket.evaluate import near_best
+from sim.pocket.evaluate import by_lot, near_best
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
 from sim.pocket.text import METHODS, Writer, bank, definitions, own
@@ -147,6 +147,12 @@ def test_people_without_an_instruction_measure_about_the_human_angles():
 def test_near_best_is_within_two_percent_of_the_range(value, chosen, near):
     options = np.array([[100, 40], [99, 50], [90, 70], [60, 100]])
     assert near_best(value, options, chosen) is near
+
+
+def test_by_lot_is_the_share_of_options_near_the_best():
+    options = np.array([[100, 40], [99, 50], [90, 70], [60, 100]])
+    assert by_lot("individualistic", options) == 0.5
+    assert by_lot("altruistic", options) == 0.25
 
 
 def test_pieces_from_memory_are_the_tokens_of_the_whole_text_and_digits_stand_alone():

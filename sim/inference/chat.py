@@ -2,32 +2,27 @@
 
 A prompt is the previous prompt, the reply as text, and what is new, so engines find a shared
 prefix in their caches and nothing is rendered or encoded twice. Where a template rewrites
-earlier turns (some drop old reasoning) that is not so: then every prompt is rendered whole, as
-the template says.
+earlier turns (some drop old reasoning, some move the system message) that is not so: then every
+prompt is rendered whole, as the template says.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from agents.base import Message
 from sim.errors import Refusal
 from sim.inference.modes import PREFIX
+from sim.inference.templates import THOUGHT, Messages, Pieces, Template
 
 Ids = NDArray[np.int32]
-Messages = Sequence[Mapping[str, str]]
-
-MARKS = ("\ue000first\ue001", "\ue000second\ue001", "\ue000third\ue001")  # private use: no text
 
 
 class Chat:
@@ -37,9 +32,13 @@ class Chat:
         name: of the model, for messages.
         tokenizer: of the model.
         template: Jinja text of the chat template; run in a sandbox.
-        variables: further variables of the template: special tokens, switches such as
-            `enable_thinking`.
+        variables: further variables of the template, see `Template`.
         stop_ids: tokens that end a reply.
+
+    Attributes:
+        hash: of the template and its variables.
+        header: what the model itself writes before its reply, see `Template`.
+        append_only: whether a prompt of a conversation begins with the one before.
 
     Raises:
         Refusal: the template cannot render a question.
@@ -53,24 +52,16 @@ class Chat:
         variables: Mapping[str, Any],
         stop_ids: Sequence[int],
     ):
+        # Settings of a training, saved with the tokenizer: they would cut or fill up prompts.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         self.name, self.tokenizer, self.stop_ids = name, tokenizer, tuple(stop_ids)
-        self._variables = dict(variables)
-        told = json.dumps([template, self._variables], sort_keys=True, default=str)
-        self.hash = blake2b(told.encode(), digest_size=8).hexdigest()
-        jinja = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
-        jinja.filters["tojson"] = lambda x, **how: json.dumps(x, ensure_ascii=False, **how)
-        jinja.globals["raise_exception"] = _raise
-        # No `strftime_now`: templates that ask for it have a fixed date without it.
-        try:
-            self._template = jinja.from_string(template)
-            self.render([{"role": "user", "content": "Hello"}])
-        except TemplateError as fault:
-            raise Refusal(f"the chat template of {name} cannot be used: {fault}") from fault
+        self._template = Template(name, template, variables)
+        self.hash, self.header = self._template.hash, self._template.header
         self._encode = lru_cache(maxsize=16384)(self._encode_now)
-        self._frames = {system: self._frame(system) for system in (False, True)}
-        self.append_only = self._later is not None
+        self._pieces = {system: self._fitting(system) for system in (False, True)}
+        self.append_only = self._pieces[False] is not None
+        self._prefix = self._behind_a_question(PREFIX)
 
     @classmethod
     def load(
@@ -109,9 +100,7 @@ class Chat:
 
     def render(self, messages: Messages, reply_next: bool = True) -> str:
         """The conversation as text, ready for the model's reply if `reply_next`."""
-        return self._template.render(
-            messages=list(messages), add_generation_prompt=reply_next, **self._variables
-        )
+        return self._template.render(messages, reply_next)
 
     def encode(self, text: str) -> Ids:
         """Token ids of a text, without anything added; do not write to the array."""
@@ -124,7 +113,7 @@ class Chat:
     def prompt(self, message: Message) -> Ids:
         """Token ids of the conversation up to and with `message`, ready for the reply."""
         if message.state is None:
-            message.state = self._extend(message)
+            message.state = self._prompt(message.history())
             message.state.setflags(write=False)
         return message.state
 
@@ -134,10 +123,9 @@ class Chat:
         Raises:
             Refusal: a label is not exactly one token there.
         """
-        prefix = self.encode(PREFIX)
-        ids = []
+        prefix, ids = self._prefix, []
         for label in labels:
-            whole = self.encode(f"{PREFIX} {label}")
+            whole = self._behind_a_question(f"{PREFIX} {label}")
             if len(whole) != len(prefix) + 1 or not np.array_equal(whole[:-1], prefix):
                 raise Refusal(
                     f"label mode needs options that are one token each behind {PREFIX!r}, "
@@ -148,93 +136,72 @@ class Chat:
             raise Refusal(f"label mode needs different tokens for {list(labels)} in {self.name}")
         return prefix, ids
 
-    # -- append-only pieces -----------------------------------------------------------------
+    # -- prompts ----------------------------------------------------------------------------
 
     def _encode_now(self, text: str) -> Ids:
         ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
         ids.setflags(write=False)
         return ids
 
-    def _frame(self, system: bool) -> tuple[str, ...] | None:
-        """Texts around system message and question of an opening; sets `_later` on the way."""
-        opening = [{"role": "user", "content": MARKS[0]}]
-        if system:
-            opening.insert(0, {"role": "system", "content": MARKS[2]})
-        marks = (MARKS[2], MARKS[0]) if system else (MARKS[0],)
-        later = [
-            {"role": "assistant", "content": MARKS[1]},
-            {"role": "user", "content": MARKS[2] if not system else "more"},
-        ]
-        if not system:
-            self._later: tuple[str, str] | None = None
-        try:
-            text = self.render(opening)
-            whole = self.render(opening + later)
-            # One more exchange: whatever is special about the last turn shows.
-            more = [*opening, *later, *later[:1], {"role": "user", "content": "again"}]
-            longer = self.render(more)
-        except TemplateError:
-            return None  # no system role, say: a prompt with one is refused when it comes
-        parts = _split(text, marks)
-        if parts is None or not whole.startswith(text + MARKS[1]):
-            return None
-        if system:
-            after = self._later and f"{MARKS[1]}{self._later[0]}more{self._later[1]}"
-            return parts if whole == f"{text}{after}" else None
-        between = _split(whole[len(text) + len(MARKS[1]) :], (MARKS[2],))
-        if between is None:
-            return None
-        again = f"{MARKS[1]}{between[0]}again{between[1]}"
-        if longer != whole + again or not self._keeps_blanks():
-            return None
-        self._later = (between[0], between[1])
-        return parts
+    def _behind_a_question(self, text: str) -> Ids:
+        """Ids of a text that stands behind a prompt.
 
-    def _keeps_blanks(self) -> bool:
-        """Whether the template leaves the blanks around a text alone; some trim it."""
-        text = " a \n"
-        rendered = self.render(
-            [{"role": role, "content": text} for role in ("user", "assistant", "user")]
-        )
-        return rendered.count(text) == 3
+        Some tokenizers put a blank before a text that is encoded by itself.
+        """
+        asked = self.render([{"role": "user", "content": "Hello"}])
+        before, whole = self.encode(asked), self.encode(asked + text)
+        if np.array_equal(whole[: len(before)], before):
+            return whole[len(before) :]
+        return self.encode(text)
 
-    def _extend(self, message: Message) -> Ids:
-        before = message.parent
-        if self._later is not None and message.role == "user":
-            if before is not None and before.role == "assistant" and before.parent is not None:
-                asked = before.parent
-                close, ready = self._later
-                new = self.encode(f"{close}{message.content}{ready}")
-                return np.concatenate([self.prompt(asked), self.encode(before.content), new])
-            frame = self._frames[before is not None]
-            if before is None and frame is not None:
-                return self.encode(f"{frame[0]}{message.content}{frame[1]}").copy()
-            if before is not None and before.role == "system" and before.parent is None and frame:
-                text = f"{frame[0]}{before.content}{frame[1]}{message.content}{frame[2]}"
-                return self.encode(text).copy()
-        history = [{"role": m.role, "content": m.content} for m in message.history()]
+    def _fitting(self, system: bool) -> Pieces | None:
+        """The template's pieces where their tokens, one after another, read as the whole."""
+        pieces = self._template.pieces(system)
+        if pieces is None:
+            return None
+        said = ["Be kind.", "Which one?"] if system else ["Which one?"]
+        first = _joined(pieces.opening, said)
+        later = f"{pieces.close}And now?{pieces.ready}"
+        ids = [i for text in (first, "Answer: B", later) for i in self.encode(text).tolist()]
+        whole = self.encode(f"{first}Answer: B{later}").tolist()
+        decode = self.tokenizer.decode
+        same = decode(ids, skip_special_tokens=False) == decode(whole, skip_special_tokens=False)
+        return pieces if same else None
+
+    def _prompt(self, talk: Sequence[Message]) -> Ids:
+        """Token ids of a whole conversation, from those of an earlier prompt where there are."""
+        system = talk[0].role == "system"
+        pieces, turns = self._pieces[system], talk[system:]
+        roles = ["assistant" if k % 2 else "user" for k in range(len(turns))]
+        if pieces is None or len(turns) % 2 == 0 or [m.role for m in turns] != roles:
+            return self._whole(talk)
+        if self._template.strips and any(THOUGHT in m.content for m in turns[1::2]):
+            return self._whole(talk)
+        known = next((k for k in range(len(turns) - 3, -1, -2) if turns[k].state is not None), None)
+        if known is None:
+            known, said = 0, [m.content for m in talk[: system + 1]]
+            parts = [self.encode(_joined(pieces.opening, said))]
+        else:
+            parts = [turns[known].state]
+        for k in range(known + 1, len(turns), 2):
+            parts.append(self.encode(turns[k].content))
+            parts.append(self.encode(f"{pieces.close}{turns[k + 1].content}{pieces.ready}"))
+        return np.concatenate(parts)
+
+    def _whole(self, talk: Sequence[Message]) -> Ids:
         try:
-            return self._encode_now(self.render(history)).copy()
+            text = self.render([{"role": m.role, "content": m.content} for m in talk])
         except TemplateError as fault:
             raise Refusal(
                 f"the chat template of {self.name} cannot render "
-                f"{' '.join(m['role'] for m in history)}: {fault}"
+                f"{' '.join(m.role for m in talk)}: {fault}"
             ) from fault
+        return self._encode_now(text).copy()
 
 
-def _raise(message: str) -> None:
-    raise TemplateError(message)
-
-
-def _split(text: str, marks: Sequence[str]) -> tuple[str, ...] | None:
-    """The texts around the marks, each of which must stand in the text once, in this order."""
-    parts = []
-    for mark in marks:
-        if text.count(mark) != 1:
-            return None
-        before, text = text.split(mark)
-        parts.append(before)
-    return (*parts, text)
+def _joined(frame: Sequence[str], said: Sequence[str]) -> str:
+    """The texts of a frame with what is said between them."""
+    return "".join(a + b for a, b in zip(frame, [*said, ""], strict=True))
 
 
 def _json(path: Path) -> dict[str, Any]:

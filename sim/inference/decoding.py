@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.base import key, uniform
-from sim.errors import CallFailed
 from sim.inference.jobs import Job, Limits
 from sim.inference.kv import BLOCK, SPARE, Past, Store, stack
 from sim.inference.network import Network, Sampling
 
+LEAST = 64  # tokens of a prompt that are computed at once where memory is short
 SHARED = 3  # blocks that a prompt must have in common with another to wait for it
 
 
@@ -96,8 +96,7 @@ class Decoder:
             for i, group in enumerate(groups):
                 batch = self._prefill(group, alone=not entered and self._batch is None)
                 if batch is None:  # memory ran out: they wait for a smaller batch
-                    left = [job for rest in groups[i:] for job, _ in rest]
-                    self._waiting.extendleft(reversed(left))
+                    self._again([job for rest in groups[i:] for job, _ in rest])
                     return entered
                 entered.append(batch)
         return entered
@@ -164,14 +163,14 @@ class Decoder:
             logits = None
             for at in range(0, n_new, piece):
                 logits = self._network.forward(past, ids[:, at : at + piece], starts)
+            for job, kept in zip(jobs, used.tolist(), strict=True):
+                if job.cached is None:
+                    job.cached, job.began = kept, now
+            self._store.save(past, range(len(jobs)), starts, [job.hashes() for job in jobs])
+            self._choose(jobs, logits)
         except self._network.out_of_memory as fault:
-            self._shrink(len(jobs), alone, fault)
+            self._shrink(jobs, alone, fault)
             return None
-        for job, kept in zip(jobs, used.tolist(), strict=True):
-            if job.cached is None:
-                job.cached, job.began = kept, now
-        self._store.save(past, range(len(jobs)), starts, [job.hashes() for job in jobs])
-        self._choose(jobs, logits)
         return Batch(list(jobs), past, starts)
 
     # -- decoding ---------------------------------------------------------------------------
@@ -179,16 +178,23 @@ class Decoder:
     def _step(self, batch: Batch) -> None:
         """One more token for every row; rows that are over compute on and are not heard."""
         last = np.array([[job.out[-1] if job else 0] for job in batch.jobs], np.int64)
+        width = batch.past.width
         try:
             logits = self._network.forward(batch.past, last, batch.starts)
+            self._choose(batch.jobs, logits)
         except self._network.out_of_memory as fault:
-            self._shrink(len(batch.jobs), True, fault)
+            batch.past.width = width  # the token will be computed again
+            self._shrink(batch.jobs, True, fault)
             self._merge([], keep=(len(batch.jobs) + 1) // 2)
-            return
-        self._choose(batch.jobs, logits)
 
     def _choose(self, jobs: Sequence[Job | None], logits: Any) -> None:
         """Notes the next token of each job, and which are over."""
+        broken = self._network.broken(logits).tolist()
+        for row, job in enumerate(jobs):
+            if broken[row] and job is not None and job.finish is None:
+                # The first token would be taken for the likeliest.
+                job.finish, job.ended = "error", perf_counter()
+                job.error = f"NotANumber: {self._name} gave logits that are no numbers; try dtype"
         counts = np.array([len(job.out) if job else 0 for job in jobs])
         seeds = np.array([job.seed if job else 0 for job in jobs], np.uint64)
         u = uniform(key(seeds, "token", counts))[:, 0]
@@ -245,8 +251,8 @@ class Decoder:
                 past = stack(parts, width, self._network.zeros, self._network.index)
                 self._batch = Batch(jobs, past, offset + width)
             except self._network.out_of_memory as fault:
-                self._shrink(len(jobs), True, fault)
-                self._waiting.extendleft(reversed(jobs))
+                self._shrink(jobs, True, fault)
+                self._again(jobs)
 
     def _hand_out(self, batch: Batch) -> None:
         """Takes jobs that are over out of a batch, and keeps what was computed of their replies."""
@@ -280,26 +286,33 @@ class Decoder:
             batch.starts[place] = batch.past.width - length
         return True
 
-    def _shrink(self, n: int, alone: bool, fault: BaseException) -> None:
-        """Halves the batches after memory ran out with `n` rows.
+    def _shrink(self, jobs: Sequence[Job | None], alone: bool, fault: BaseException) -> None:
+        """Makes batches smaller after memory ran out with these jobs.
 
-        Raises:
-            CallFailed: one row alone does not fit.
+        One conversation alone is tried in small pieces; if it does not fit then, it has failed.
         """
-        if n == 1 and alone:
-            raise CallFailed(
-                f"one conversation with {self._name} does not fit into memory: {fault}"
-            ) from fault
+        n, job = len(jobs), jobs[0]
         self._network.release()
-        self._rows = max(1, min(self._rows, n) // 2)
-        self._tokens = max(64, self._tokens // 2)
-        if not self._told:
-            self._told = True
-            print(
-                f"memory ran out with {n} conversations at once; {self._name} goes on with "
-                f"{self._rows}",
-                file=sys.stderr,
-            )
+        if n > 1 or not alone:
+            self._rows = max(1, min(self._rows, n) // 2)
+            self._tokens = max(LEAST, self._tokens // 2)
+            if not self._told:
+                self._told = True
+                print(
+                    f"memory ran out with {n} conversations at once; {self._name} goes on with "
+                    f"{self._rows}",
+                    file=sys.stderr,
+                )
+        elif self._tokens > LEAST:
+            self._tokens = LEAST
+        elif job is not None:
+            job.finish, job.ended = "error", perf_counter()
+            job.error = f"OutOfMemory: one conversation does not fit into memory: {fault}"
+
+    def _again(self, jobs: Sequence[Job]) -> None:
+        """Has jobs wait once more, before all others; those that failed are over."""
+        self._over += [job for job in jobs if job.finish is not None]
+        self._waiting.extendleft(job for job in reversed(jobs) if job.finish is None)
 
 
 def _n_new(entry: Entry) -> int:

@@ -56,7 +56,8 @@ class Job:
         matcher: what the reply must look like, if anything.
         out: new tokens, the one that ended the reply included.
         cached: tokens of the prompt that were not computed; None until it was begun.
-        finish: "stop" or "length", once over.
+        finish: "stop" or "length" once over, or "error".
+        error: why nothing came of it.
         logprobs: of `labels`.
         began, ended: seconds of the monotonic clock.
     """
@@ -70,6 +71,7 @@ class Job:
     out: list[int] = field(default_factory=list)
     cached: int | None = None
     finish: str | None = None
+    error: str | None = None
     logprobs: list[float] | None = None
     began: float = 0.0
     ended: float = 0.0

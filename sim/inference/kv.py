@@ -5,6 +5,7 @@ after another, so the newest token of every row stands in the same column and no
 Arrays are NumPy's or torch's; the few operations here mean the same in both.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -25,9 +26,11 @@ class Arrays(Protocol):
     """An engine's way of making arrays."""
 
     shapes: list[tuple[int, int]]  # (heads, size) of each array of a `Past`
+    out_of_memory: tuple[type[BaseException], ...]
 
     def zeros(self, shape: tuple[int, ...]) -> Any: ...
     def empty(self, shape: tuple[int, ...]) -> Any: ...
+    def release(self) -> None: ...
     def index(self, numbers: Ints) -> Any: ...
 
 
@@ -148,27 +151,46 @@ class Store:
     def save(
         self, past: Past, rows: Sequence[int], starts: Ints, hashes: Sequence[Sequence[bytes]]
     ) -> None:
-        """Keeps the blocks of some rows that are not there yet; `hashes` are by row of `rows`."""
+        """Keeps the blocks of some rows that are not there yet; `hashes` are by row of `rows`.
+
+        Where memory does not suffice, less is kept.
+        """
+        try:
+            self._save(past, rows, starts, hashes)
+        except self._arrays.out_of_memory as fault:
+            self._blocks.clear()  # nothing may be found that was not written
+            self._pools = []
+            self._arrays.release()
+            self.n_blocks //= 2
+            print(
+                f"memory ran out ({fault}); computed tokens that are kept for later prompts: "
+                f"at most {self.n_blocks * BLOCK:,}",
+                file=sys.stderr,
+            )
+
+    def _save(
+        self, past: Past, rows: Sequence[int], starts: Ints, hashes: Sequence[Sequence[bytes]]
+    ) -> None:
         if self.n_blocks == 0:
             return
-        row, column, block = [], [], []
+        # By number of the block: with little room one may be given twice, and then holds the last.
+        placed: dict[int, tuple[int, int]] = {}
         for at, names in zip(rows, hashes, strict=True):
             for i, name in enumerate(names):
-                if name not in self._blocks and len(block) < self.n_blocks:
-                    row.append(at)
-                    column.append(int(starts[at]) + i * BLOCK)
-                    block.append(self._place(name))
+                if name not in self._blocks and len(placed) < self.n_blocks:
+                    placed[self._place(name)] = at, int(starts[at]) + i * BLOCK
             self._touch(names)
-        if not block:
+        if not placed:
             return
         if not self._pools:
             tokens = self.n_blocks * BLOCK
             self._pools = [self._arrays.empty((tokens, *shape)) for shape in self._arrays.shapes]
-        columns = (np.array(column)[:, None] + np.arange(BLOCK)).ravel()
-        found = (self._index(i) for i in (np.repeat(row, BLOCK), columns, _slots(block)))
-        row_, column_, slot = found
+        at, first = np.array(list(placed.values())).T
+        columns = (first[:, None] + np.arange(BLOCK)).ravel()
+        found = (self._index(i) for i in (np.repeat(at, BLOCK), columns, _slots(list(placed))))
+        row, column, slot = found
         for array, pool in zip(past.arrays, self._pools, strict=True):
-            pool[slot] = array[row_, :, column_]
+            pool[slot] = array[row, :, column]
 
     def _place(self, name: bytes) -> int:
         full = len(self._blocks) == self.n_blocks

@@ -124,6 +124,8 @@ class LocalBackend(Backend):
 
     def _reply(self, job: Job) -> Reply:
         text, reasoning = "", None
+        if job.error is not None:
+            return Reply("", finish_reason=None, error=job.error, prompt_tokens=len(job.ids))
         if job.labels is None:
             ids = job.out[:-1] if job.out[-1] in self.chat.stop_ids else job.out
             text = self.chat.decode(ids)

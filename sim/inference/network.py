@@ -106,6 +106,10 @@ class Network(ABC):
         top = line.max()
         return (line[list(ids)] - top - np.log(np.exp(line - top).sum())).tolist()
 
+    def broken(self, logits: Any) -> NDArray[np.bool_]:
+        """Which rows hold numbers that are none, as when sums overflow, shape (B,)."""
+        return ~np.isfinite(logits.max(axis=1))
+
     def release(self) -> None:
         """Gives memory back that is held for reuse; called when memory ran out."""
 

@@ -37,7 +37,7 @@ def load(path: Path, context: int, threads: int | None) -> "OnnxNetwork":
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # faults are raised
     # Waiting threads that spin take the cores from whatever else runs, the other thread included.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -98,7 +98,12 @@ class OnnxNetwork(Network):
         for name, array in zip(self._presents, grown, strict=True):
             binding.bind_ortvalue_output(name, _value(array))
         binding.bind_output("logits")
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as fault:  # its classes are not public
+            if "alloc" in str(fault).lower():
+                raise MemoryError(str(fault).splitlines()[0]) from fault
+            raise
         past.arrays = grown
         past.width += ids.shape[1]
         logits = binding.get_outputs()[-1].numpy()

@@ -73,11 +73,17 @@ def check_mode(mode: str, thinking: Thinking | None, chat: Chat, parses: bool = 
         parses: whether the engine knows where reasoning ends, so that it forces only what follows.
     """
     start = thinking.start if thinking else USUAL_START
-    knows = parses and mode != "label"
-    if mode != "text" and not knows and _opens(chat, start):
+    if mode == "text" or (parses and mode != "label"):
+        return
+    if _opens(chat, start):
         raise Refusal(
             f"mode {mode} needs a chat template that opens no reasoning (see "
             f"model.template_arguments), that of {chat.name} opens {start!r}"
+        )
+    if chat.header.strip():
+        raise Refusal(
+            f"mode {mode} needs a chat template behind which a reply begins at once (see "
+            f"model.template_arguments), with that of {chat.name} {chat.header!r} comes first"
         )
 
 

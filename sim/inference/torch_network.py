@@ -1,7 +1,8 @@
 """Forward passes of transformers' models on any torch device."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,19 @@ class _Probe(_Layer):
         return key_states, value_states
 
 
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Memory that runs out is a `MemoryError`, also where torch has no class of its own for it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as fault:  # CPU and MPS
+        if any(told in str(fault) for told in ("can't allocate memory", "out of memory")):
+            raise MemoryError(str(fault).splitlines()[0]) from fault
+        raise
+
+
 class TorchNetwork(Network):
     """A causal language model of transformers.
 
@@ -78,7 +92,7 @@ class TorchNetwork(Network):
         Refusal: its state is more than keys and values, or its context is not known.
     """
 
-    out_of_memory = (torch.OutOfMemoryError,)
+    out_of_memory = (torch.OutOfMemoryError, MemoryError)
 
     def __init__(self, model: Any, name: str):
         self._model, self._device = model.eval(), model.device
@@ -109,10 +123,12 @@ class TorchNetwork(Network):
         self.item = self.dtype.itemsize
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.zeros(shape, dtype=self.dtype, device=self._device)
+        with _memory():
+            return torch.zeros(shape, dtype=self.dtype, device=self._device)
 
     def empty(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.empty(shape, dtype=self.dtype, device=self._device)
+        with _memory():
+            return torch.empty(shape, dtype=self.dtype, device=self._device)
 
     def index(self, numbers: Ints) -> torch.Tensor:
         return torch.from_numpy(numbers).to(self._device)
@@ -124,7 +140,8 @@ class TorchNetwork(Network):
     def forward(self, past: Past, ids: Ints, starts: Ints) -> torch.Tensor:
         past.reserve(ids.shape[1], self.zeros)
         cache = Cache(layers=[_Layer(past, at) for at in range(0, len(past.arrays), 2)])
-        logits = self._compute(cache, ids, starts, past.width)
+        with _memory():
+            logits = self._compute(cache, ids, starts, past.width)
         past.width += ids.shape[1]
         return logits
 
@@ -170,6 +187,10 @@ class TorchNetwork(Network):
         found = (reached <= point).sum(-1)
         last = weight.shape[1] - 1 - (weight.flip(-1) > 0).int().argmax(-1)
         return torch.minimum(found, last).cpu().numpy()
+
+    @torch.inference_mode()
+    def broken(self, logits: torch.Tensor) -> NDArray[np.bool_]:
+        return ~logits.amax(-1).isfinite().cpu().numpy()
 
     @torch.inference_mode()
     def logprobs(self, logits: torch.Tensor, row: int, ids: Sequence[int]) -> list[float]:

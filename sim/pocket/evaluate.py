@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Line:
     low: float
     high: float
     n: int  # units: conversations, or pairs of answers
+    chance: float | None  # the value of answers drawn by lot among the options; None: has none
 
 
 def near_best(value: str, options: Options, chosen: int) -> bool:
@@ -62,14 +64,28 @@ def near_best(value: str, options: Options, chosen: int) -> bool:
     return bool(u.max() - u[chosen] <= NEAR * np.ptp(options, axis=0).max())
 
 
-def share(what: str, groups: Sequence[Sequence[float]]) -> Line:
-    """Mean over all entries, with an interval over groups (conversations)."""
+def by_lot(value: str, options: Options) -> float:
+    """Share of an item's options that are near the best."""
+    return float(np.mean([near_best(value, options, k) for k in range(len(options))]))
+
+
+def share(
+    what: str, groups: Sequence[Sequence[float]], chance: Sequence[float] | None = None
+) -> Line:
+    """Mean over all entries, with an interval over groups (conversations).
+
+    Args:
+        what: its name.
+        groups: entries, group by group.
+        chance: what each entry would be on average if the answer were drawn by lot.
+    """
     sums = np.array([(sum(g), len(g)) for g in groups if len(g)], float)
     draws = np.random.default_rng(0).integers(len(sums), size=(2000, len(sums)))
     boot = sums[draws].sum(axis=1)
     low, high = np.percentile(boot[:, 0] / boot[:, 1], [2.5, 97.5])
     total = sums.sum(axis=0)
-    return Line(what, total[0] / total[1], low, high, len(sums))
+    lot = None if chance is None else float(np.mean(chance))
+    return Line(what, total[0] / total[1], low, high, len(sums), lot)
 
 
 def study(model: str, *overrides: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -96,16 +112,19 @@ def games(model: str, n: int, response_mode: str) -> Iterator[Line]:
         read = told.filter(pl.col("action").is_not_null())
         good: dict[int, list[float]] = {}
         by_value: dict[str, dict[int, list[float]]] = {}
+        lots: dict[str, list[float]] = {}
         for episode, value, item, action in read.select(
             "episode", "value", "item", "action"
         ).iter_rows():
-            hit = float(near_best(value, paid[item].astype(np.int64), action))
+            options = paid[item].astype(np.int64)
+            hit = float(near_best(value, options, action))
+            lots.setdefault(value, []).append(by_lot(value, options))
             good.setdefault(episode, []).append(hit)
             by_value.setdefault(value, {}).setdefault(episode, []).append(hit)
         what = f"{response_mode}: best or within 2 %, items of {widths} options"
-        yield share(what, list(good.values()))
+        yield share(what, list(good.values()), [*chain.from_iterable(lots.values())])
         for value, groups in sorted(by_value.items()):
-            yield share(f"... {value}", list(groups.values()))
+            yield share(f"... {value}", list(groups.values()), lots[value])
         ok = [(e, float(a is not None)) for e, a in rows.select("episode", "action").iter_rows()]
         groups_: dict[int, list[float]] = {}
         for episode, hit in ok:
@@ -143,6 +162,7 @@ def wordings(backend: Backend, n: int) -> Iterator[Line]:
     tips: list[Message | None] = [None] * n
     good: list[list[float]] = [[] for _ in talks]
     read: list[list[float]] = [[] for _ in talks]
+    lots: list[float] = []
     for turn in range(max(len(talk) for talk in talks)):
         live = [i for i, talk in enumerate(talks) if turn < len(talk)]
         for i in live:
@@ -160,7 +180,8 @@ def wordings(backend: Backend, n: int) -> Iterator[Line]:
             read[i].append(float(option is not None))
             if option is not None and choice.value is not None:
                 good[i].append(float(near_best(choice.value, choice.payoffs, option)))
-    yield share("unseen wordings: best or within 2 %", good)
+                lots.append(by_lot(choice.value, choice.payoffs))
+    yield share("unseen wordings: best or within 2 %", good, lots)
     yield share("unseen wordings: readable", read)
 
 
@@ -190,15 +211,16 @@ def orders(backend: Backend, n: int) -> Iterator[Line]:
             shown.append(order)
     replies = ask(backend, messages, [tuple(LABELS[: len(o)]) for o in shown], 7)
     picked = [_chosen(r.text, o) for r, o in zip(replies, shown, strict=True)]
-    floor, flips, effect = [], [], []
-    for a, b, c in zip(picked[::3], picked[1::3], picked[2::3], strict=True):
+    floor, flips, effect, lots = [], [], [], []
+    for a, b, c, order in zip(picked[::3], picked[1::3], picked[2::3], shown[::3], strict=True):
         if None not in (a, b, c):
+            lots.append(1 - 1 / len(order))
             floor.append([float(a != b)])
             flips.append([float(a != c)])
             effect.append([float(a != c) - float(a != b)])
-    yield share("flips between orders", flips)
-    yield share("flips between repeats of an order", floor)
-    yield share("order effect, the difference", effect)
+    yield share("flips between orders", flips, lots)
+    yield share("flips between repeats of an order", floor, lots)
+    yield share("order effect, the difference", effect, [0.0])
 
 
 def _question(value: str, options: NDArray[np.int64]) -> Message:
@@ -257,10 +279,12 @@ def main() -> int:
         lines += orders(backend, 4 * given.n)
         lines += people(given.model, given.n)
     table = Table(title="Pocket model on what was kept out of its training, temperature 1")
-    for column in ("what", "value", "95 % interval", "n"):
+    for column in ("what", "value", "95 % interval", "n", "by lot"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for x in lines:
-        table.add_row(x.what, f"{x.value:.3f}", f"{x.low:.3f} .. {x.high:.3f}", f"{x.n:,}")
+        lot = "" if x.chance is None else f"{x.chance:.3f}"
+        interval = f"{x.low:.3f} .. {x.high:.3f}"
+        table.add_row(x.what, f"{x.value:.3f}", interval, f"{x.n:,}", lot)
     console.print(table)
     if given.out:
         given.out.write_text(json.dumps([vars(x) for x in lines], indent=1) + "\n")

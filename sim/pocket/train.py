@@ -213,9 +213,9 @@ def main() -> int:
             given.out,
         ):  # fmt: skip
             lines.append(line)
+            draw_curve(lines, given.out / "training.csv")
             told = f"loss {line['answers']:.3f}, best option {line['near_best']:.1%}"
             progress.update(task, completed=line["step"], description=told)
-    draw_curve(lines, given.out / "training.csv")
     export(given.out)
     print(f"weights: {given.out}; now `python -m sim.pocket.evaluate`")
     return 0
