@@ -165,7 +165,8 @@ def _account(
     decisions = pl.scan_parquet(folder / "decisions.parquet")
     counts = dict(decisions.group_by("status").len().collect().iter_rows())
     turns = pl.scan_parquet(folder / "turns.parquet")
-    tokens = turns.select(pl.col("prompt_tokens", "output_tokens").sum()).collect()
+    cut = pl.col("finish_reason").eq("length").sum()
+    tokens = turns.select(pl.col("prompt_tokens", "output_tokens").sum(), cut=cut).collect()
     n, seconds = sum(counts.values()), round(seconds, 3)
     rate = None if asked["replayed"] else round(n / max(seconds, 0.001), 1)
     if asked["replayed"] and not asked["asked_now"] and "seconds" in before:
@@ -175,6 +176,7 @@ def _account(
         "n_decisions": n,
         "counts": {status: counts.get(status, 0) for status in STATUSES},
         "tokens": {"prompt": tokens[0, 0], "output": tokens[0, 1]},
+        "n_cut": tokens[0, 2],
         "seconds": seconds,
         "decisions_per_second": rate,
         "inference": asked.get("inference", before.get("inference")),

@@ -138,6 +138,10 @@ class Talk:
                 if turn.labels is None:
                     self.broken[row], self._last[row] = True, None  # no question was asked
                 action, status = -1, ERROR
+            elif turn.labels is None and not reply.text.strip():
+                # Nothing was described, or no goal stated: there is nothing to go on from.
+                self.broken[row], self._last[row] = True, None
+                action, status = -1, ERROR
             elif turn.labels is None:
                 seat.tip, seat.reply = _said(request, reply), reply.text
                 again.append(row)
@@ -167,6 +171,8 @@ class Talk:
         """(canonical option or -1, status) of a decision."""
         if request.mode == "label":
             option, status = self._draw(request, reply), "unparsed"
+        elif reply.finish_reason == "length":
+            option, status = None, "unparsed"  # "I would take A if ..." may have been going on
         else:
             option, status = modes.read(request.mode, reply.text, labels)
         if option is None:

@@ -60,6 +60,14 @@ def test_a_model_with_tied_embeddings_can_be_exported(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (
+            {"model_type": "granite"},
+            "model_type must be one of llama, mistral, qwen2, the",
+        ),
+        (
+            {"model_type": "mistral", "sliding_window": 64},
+            "attention must reach back to the start, the model has a window of 64",
+        ),
         ({"hidden_act": "gelu"}, "hidden_act must be silu, the model has 'gelu'"),
         (
             {"rope_scaling": {"rope_type": "yarn"}},

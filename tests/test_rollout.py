@@ -173,6 +173,31 @@ def test_an_error_in_an_induction_leaves_its_decision_as_an_error_and_goes_on(tm
     assert rows.select("request", "reply", "prompt_tokens").null_count().row(0) == (6, 6, 6)
 
 
+def test_an_induction_without_a_word_leaves_errors_and_no_empty_goal(tmp_path):
+    agents: dict[str, Agent] = {
+        "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
+    }
+
+    def say(request):
+        return Reply(" \n", reasoning="hm") if request.labels is None else "Answer: A"
+
+    tables, *_ = play(tmp_path / "r", Sayings(say), agents=agents, members=1)
+    assert decisions(tables)["status"].unique().to_list() == ["error"]
+
+
+def test_a_reply_that_was_cut_is_not_read_for_what_may_have_been_going_on(tmp_path):
+    agents = {"definition": LanguageAgent(Definition(), "shared")}
+
+    def say(request):
+        if request.slot.attempt:
+            return "Answer: B"
+        return Reply("I would choose A", finish_reason="length")
+
+    rules = Rules(0, 1, "uniform", "stop", "text", 64)
+    tables, *_ = play(tmp_path / "r", Sayings(say), agents=agents, members=1, rules=rules)
+    assert decisions(tables)["status"].unique().to_list() == ["repaired"]
+
+
 def test_an_agent_keeps_its_value_when_its_first_call_fails(tmp_path):
     agents = {"definition": LanguageAgent(Definition(), "shared")}
     backend = Sayings(lambda q: Reply("", error="E\udcff") if q.slot.step < 2 else "Answer: A")

@@ -322,6 +322,31 @@ def test_an_adapter_changes_what_is_said(tiny, tmp_path):
     (adapted,) = ask(make(tiny, f"model.adapter={adapter}"), request)
     assert adapted.error is None
     assert adapted.option_logprobs != pytest.approx(plain.option_logprobs, abs=1e-3)
+    # The engine stays; another adapter of the same rank must not be taken for the first.
+    other = tiny_model.adapter(tmp_path / "other", seed=2)
+    (changed,) = ask(make(tiny, f"model.adapter={other}"), request)
+    assert changed.option_logprobs != pytest.approx(adapted.option_logprobs, abs=1e-3)
+    tiny_model.adapter(tmp_path / "adapter", seed=2)  # trained further, in its place
+    again = make(tiny, f"model.adapter={adapter}")
+    assert ask(again, request)[0].option_logprobs == pytest.approx(changed.option_logprobs)
+
+
+@needs_vllm
+def test_replies_that_are_done_are_handed_out_when_the_engine_dies_at_the_next_request(
+    tiny, monkeypatch
+):
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    backend = make(tiny, "model.chunk=2")
+    backend.submit([question(k, seed=k) for k in range(4)])
+
+    def dead(*_, **__):
+        raise EngineDeadError
+
+    monkeypatch.setattr(backend._llm.llm_engine, "add_request", dead)
+    assert backend.ready()
+    with pytest.raises(CallFailed, match="died"):
+        backend.ready()
 
 
 @needs_vllm

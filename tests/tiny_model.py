@@ -106,13 +106,15 @@ def make(
     return folder
 
 
-def adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 4) -> Path:
+def adapter(
+    folder: Path, *, seed: int = 1, width: int = 64, layers: int = 2, rank: int = 4
+) -> Path:
     """Writes a LoRA adapter of random weights for the query projections; returns its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 4 * rank}
     about |= {"target_modules": ["q_proj"], "bias": "none", "use_rslora": False}
     _write(folder / "adapter_config.json", about)
-    draw, weights = np.random.default_rng(1), {}
+    draw, weights = np.random.default_rng(seed), {}
     for layer in range(layers):
         name = f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora"
         weights[f"{name}_A.weight"] = draw.normal(0, 1, (rank, width)).astype(np.float32)

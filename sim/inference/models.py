@@ -8,7 +8,7 @@ from sim.errors import Refusal
 
 WHOLE = 2**26  # bytes of a file that are hashed in one piece; of a larger one as many samples
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]  # no pickles
-
+TWICE = ["original/*", "consolidated*", "metal/*"]  # the same weights in other layouts
 
 POCKET = Path(__file__).resolve().parent.parent / "pocket" / "weights"
 
@@ -19,12 +19,13 @@ def local(model: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def find(model: str, revision: str | None) -> tuple[Path, str | None]:
+def find(model: str, revision: str | None, code: bool = False) -> tuple[Path, str | None]:
     """Directory of a model's files and the commit they are of.
 
     Args:
         model: a local directory, `pocket`, or an id on the hub.
         revision: branch, tag or commit on the hub; None for the main branch.
+        code: whether Python files are fetched too.
 
     Raises:
         Refusal: there is no such directory and nothing to fetch.
@@ -40,7 +41,12 @@ def find(model: str, revision: str | None) -> tuple[Path, str | None]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
+        wanted = [*FILES, "*.py"] if code else FILES
+        found = Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=wanted, ignore_patterns=TWICE
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         why = str(fault).strip().splitlines()[0]
         raise Refusal(

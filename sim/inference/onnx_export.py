@@ -20,6 +20,7 @@ from sim.errors import Refusal
 
 OPSET, IR = 24, 11
 HUGE = 1_500_000_000  # bytes; protobuf ends at 2 GiB, so larger weights go into a second file
+KNOWN = ("llama", "mistral", "qwen2")  # of one architecture; biases are found by their names
 MASKED = -1e9  # finite: padding sees nothing at all, and must not become NaN
 
 
@@ -108,6 +109,12 @@ def _frequencies(config: dict[str, Any], size: int) -> np.ndarray:
 def _model(config: dict[str, Any], weights: dict[str, np.ndarray], usual: bool) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
+    kind = config.get("model_type", "llama")
+    if kind not in KNOWN:  # others have Llama's names for weights and compute otherwise
+        raise Refusal(f"model_type must be one of {', '.join(KNOWN)}, the model has {kind!r}")
+    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    if window is not None and window < config.get("max_position_embeddings", window):
+        raise Refusal(f"attention must reach back to the start, the model has a window of {window}")
     if config.get("hidden_act", "silu") != "silu":
         raise Refusal(f"hidden_act must be silu, the model has {config['hidden_act']!r}")
     heads, pairs = config["num_attention_heads"], config["num_key_value_heads"]

@@ -57,7 +57,7 @@ class TransformersBackend(LocalBackend):
         if not isinstance(trust_remote_code, bool):
             raise Refusal(f"trust_remote_code must be true or false, got {trust_remote_code!r}")
         _need_extra()
-        folder, commit = models.find(model, revision)
+        folder, commit = models.find(model, revision, code=trust_remote_code)
         chat = Chat.load(model, folder, chat_template, template_arguments)
         network = _load(model, folder, device, dtype, attention, trust_remote_code)
         super().__init__(model, network, chat, sampling, max_tokens, thinking, limits)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sim.errors import CallFailed, Refusal
@@ -96,6 +97,7 @@ class VLLMBackend(Backend):
         if max_context is not None:
             self._arguments["max_model_len"] = max_context
         if adapter is not None:
+            adapter = str(Path(adapter).expanduser())
             self._arguments = vllm_engine.adapter_arguments(adapter) | self._arguments
         if self._thinking and budget is not None:
             told = {"reasoning_start_str": self._thinking.start}
@@ -107,7 +109,7 @@ class VLLMBackend(Backend):
             "model": self.model,
             "revision": commit,
             "weights": None if commit else models.fingerprint(folder, "*.safetensors"),
-            "adapter": adapter,
+            "adapter": models.fingerprint(Path(adapter), "adapter_*") if adapter else None,
             "template": self._chat.hash,
             "sampling": sampling,
             "thinking": self._thinking and asdict(self._thinking),
@@ -119,6 +121,7 @@ class VLLMBackend(Backend):
         self._waiting: deque[Request] = deque()
         self._open: dict[str, tuple[Request, float]] = {}  # by the engine's id, with its start
         self._done: list[tuple[Request, Reply]] = []
+        self._fault: CallFailed | None = None  # that the next call must tell
         self._prompt_tokens = self._cached_tokens = 0
 
     def identity(self) -> dict[str, Any]:
@@ -147,6 +150,9 @@ class VLLMBackend(Backend):
         self._feed()
 
     def ready(self) -> list[tuple[Request, Reply]]:
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
         while self._open and not self._done:
             try:
                 outputs = self._llm.llm_engine.step()
@@ -157,7 +163,12 @@ class VLLMBackend(Backend):
                 if output.finished and output.request_id in self._open:
                     self._done.append(self._finish(output))
         done, self._done = self._done, []
-        self._feed()  # the engine is busy while these are dealt with
+        try:
+            self._feed()  # the engine is busy while these are dealt with
+        except CallFailed as fault:
+            if not done:
+                raise
+            self._fault = fault  # what is done is handed out before
         return done
 
     def close(self) -> None:
@@ -207,9 +218,9 @@ class VLLMBackend(Backend):
 
     def _add(self, name: str, ids: list[int], params: Any) -> None:
         from vllm.inputs import tokens_input
-        from vllm.lora.request import LoRARequest
 
-        lora = None if self._adapter is None else LoRARequest("adapter", 1, self._adapter)
+        told = self._adapter, self._identity["adapter"]
+        lora = vllm_engine.adapter_request(*told) if self._adapter else None
         self._llm.llm_engine.add_request(name, tokens_input(ids), params, lora_request=lora)
 
     # -- replies -----------------------------------------------------------------------------
@@ -251,7 +262,7 @@ class VLLMBackend(Backend):
         )
 
     def _forget(self) -> None:
-        self._llm = None
+        self._llm = self._fault = None
         self._waiting.clear()
         self._open.clear()
         self._done.clear()

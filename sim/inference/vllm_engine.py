@@ -31,6 +31,7 @@ DEFAULTS = {
 }
 ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 
+_adapters: dict[str, int] = {}  # numbers of the adapters that were served
 _kept: dict[str, Any] = {}  # the engine, by all that it was made from
 _deterministic: bool | None = None  # of the process: vLLM reads it from the environment
 
@@ -108,6 +109,20 @@ def adapter_arguments(adapter: str) -> dict[str, Any]:
     if not fits:
         raise Refusal(f"an adapter's rank must be at most {ADAPTER_RANKS[-1]}, got {rank}")
     return {"enable_lora": True, "max_loras": 1, "max_lora_rank": fits[0]}
+
+
+def adapter_request(adapter: str, weights: Any) -> Any:
+    """How a LoRA adapter is named to the engine, which takes an equal number for equal weights.
+
+    Args:
+        adapter: its directory.
+        weights: what tells its weights from others.
+    """
+    from vllm.lora.request import LoRARequest
+
+    key = json.dumps([adapter, weights], sort_keys=True)
+    number = _adapters.setdefault(key, len(_adapters) + 1)
+    return LoRARequest(f"adapter-{number}", number, adapter)
 
 
 def _environment(deterministic: bool) -> None:
