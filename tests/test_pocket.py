@@ -1,6 +1,8 @@
 """The pocket model: what it is trained on, and that what ships does what it should."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -16,9 +18,9 @@ from sim.inference.chat import Chat
 from sim.inference.models import POCKET
 from sim.pocket.batches import encode, stream
 from sim.pocket.encode import Encoder, texts_of
-from sim.pocket.evaluate import by_lot, near_best
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
+from sim.pocket.measures import Score, line, near_best
 from sim.pocket.text import METHODS, Writer, bank, definitions, own
 
 PLAIN = Writer(kept_out(), others=0.0, dilemmas=0.0)
@@ -85,10 +87,18 @@ def test_the_published_slider_and_the_items_of_the_evaluation_are_never_drawn():
 
 
 def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training():
-    training, held_out = bank(False), bank(True)
-    for slot, wordings in held_out.items():
-        assert not set(wordings) & set(training[slot])
-        assert own().get(slot) not in wordings
+    training = bank("training")
+    for words in ("held_out", "fresh"):
+        for slot, wordings in bank(words).items():
+            known = training[slot]
+            if slot == "option":
+                sides = itertools.product(known["mine"], known["theirs"], known["joins"])
+                known = [
+                    line for a, b, join in sides for line in (join.join((a, b)), join.join((b, a)))
+                ]
+            assert not set(wordings) & set(known)
+            assert own().get(slot) not in wordings
+    assert not any(set(w) & set(bank("held_out")[slot]) for slot, w in bank("fresh").items())
 
 
 def test_every_method_and_mode_and_order_is_met():
@@ -149,10 +159,22 @@ def test_near_best_is_within_two_percent_of_the_range(value, chosen, near):
     assert near_best(value, options, chosen) is near
 
 
-def test_by_lot_is_the_share_of_options_near_the_best():
+def test_a_score_tells_what_it_is_by_lot_and_as_taught():
     options = np.array([[100, 40], [99, 50], [90, 70], [60, 100]])
-    assert by_lot("individualistic", options) == 0.5
-    assert by_lot("altruistic", options) == 0.25
+    score = Score.of("individualistic", options, 2)
+    assert (score.hit, score.lot) == (0.0, 0.5)
+    assert score.taught == pytest.approx(wanted("individualistic", options)[:2].sum())
+    assert Score.of("altruistic", options, 3).lot == 0.25
+    # By the range of its own utility, 198 to 206 in sum, the second is not near the third.
+    assert not near_best("prosocial", np.array([[150, 50], [103, 103], [60, 142]]), 0, True)
+
+
+def test_a_line_has_its_interval_over_units_and_one_where_all_are_alike():
+    mixed = line("x", {k: [1.0, 0.0] * 5 + [float(k % 2)] for k in range(10)})
+    assert (mixed.n, mixed.units) == (110, 10) and mixed.low < mixed.value < mixed.high
+    alike = line("x", {k: [1.0] for k in range(300)})
+    assert alike.value == 1 and alike.low == pytest.approx(0.987, abs=0.001)
+    assert line("x", {k: [0.5] for k in range(3)}).low is None
 
 
 def test_pieces_from_memory_are_the_tokens_of_the_whole_text_and_digits_stand_alone():
@@ -212,6 +234,20 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         assert lines[-1]["step"] == 3
         saved.append([(folder / f).read_bytes() for f in ("model.safetensors", "tokenizer.json")])
     assert saved[0] == saved[1]
+
+
+@pytest.mark.slow  # compiles
+def test_the_same_seed_gives_the_same_weights_by_the_whole_command(tmp_path):
+    pytest.importorskip("torch")
+    made = []
+    for name in ("a", "b"):
+        command = [sys.executable, "-m", "sim.pocket.train", "--steps", "200", "--tokens", "3072"]
+        command += ["--out", str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert f"sim.pocket.evaluate --weights {tmp_path / name}" in done.stdout
+        files = sorted(f.name for f in (tmp_path / name).iterdir())
+        made.append([(tmp_path / name / f).read_bytes() for f in files if f.startswith("model.")])
+    assert len(made[0]) == 2 and made[0] == made[1]
 
 
 def test_the_network_of_training_is_the_llama_that_engines_read(tmp_path):

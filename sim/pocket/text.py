@@ -82,9 +82,9 @@ def _plain(name: str) -> Any:
 
 
 @cache
-def bank(held_out: bool) -> dict[str, list[str]]:
-    """Ways to say each thing: those for training, or those for evaluation alone."""
-    return _plain("wordings.yaml")["held_out" if held_out else "training"]
+def bank(words: str) -> dict[str, list[str]]:
+    """Ways to say each thing: `training`, or `held_out` and `fresh`, for evaluation alone."""
+    return _plain("wordings.yaml")[words]
 
 
 @cache
@@ -114,15 +114,15 @@ class Speech:
 
     rng: np.random.Generator
     others: float  # share of slots worded in another way
-    held_out: bool
+    words: str
     _chosen: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, slot: str) -> str:
         """The wording of a slot, the same all through the conversation."""
         if slot not in self._chosen:
-            known = bank(self.held_out).get(slot)
+            known = bank(self.words).get(slot)
             if known and self.rng.random() < self.others:
-                made = slot == "option" and not self.held_out
+                made = slot == "option" and self.words == "training"
                 self._chosen[slot] = self._option(known) if made else pick(self.rng, known)
             else:
                 self._chosen[slot] = own()[slot]
@@ -132,8 +132,8 @@ class Speech:
         """A unit or another person."""
         if self.rng.random() >= max(0.6, self.others) * (self.others > 0):
             return usual
-        known = bank(self.held_out)
-        if slots == "units" and not self.held_out and self.rng.random() < 0.6:
+        known = bank(self.words)
+        if slots == "units" and self.words == "training" and self.rng.random() < 0.6:
             if self.rng.random() < 0.5:
                 return f"{pick(self.rng, known['measures'])} of {pick(self.rng, known['stuffs'])}"
             return self._word()
@@ -160,24 +160,26 @@ class Writer:
 
     Args:
         kept_out: option sets that are never drawn (`games.fingerprint`).
-        held_out: words the prompts with the wordings kept for evaluation.
+        words: whose wordings the prompts have, see `bank`.
         others: share of slots that are not worded as our agents word them; None: as drawn.
         dilemmas: share of conversations about dilemmas.
         max_options: most options of a game.
         max_items: choices in most conversations, at most.
+        games: draws the choices; None: as for training.
     """
 
     def __init__(
         self,
         kept_out: Collection[tuple] = (),
-        held_out: bool = False,
+        words: str = "training",
         others: float | None = None,
         dilemmas: float = 0.12,
         max_options: int = 9,
         max_items: int = 6,
+        games: Games | None = None,
     ):
-        self._games = Games(kept_out)
-        self._held_out, self._others, self._dilemmas = held_out, others, dilemmas
+        self._games = games or Games(kept_out)
+        self._words, self._others, self._dilemmas = words, others, dilemmas
         self.max_options, self.max_items = max_options, max_items
 
     def conversation(self, rng: np.random.Generator) -> list[Exchange]:
@@ -185,7 +187,7 @@ class Writer:
         others = self._others
         if others is None:
             others = float(pick(rng, [0.0, 0.0, 0.3, 0.7, 1.0]))
-        speech = Speech(rng, others, self._held_out)
+        speech = Speech(rng, others, self._words)
         n = int(rng.integers(1, self.max_items + 1))
         if rng.random() < 0.03 and self.max_items > 3:
             n = int(rng.integers(7, 16))
@@ -258,7 +260,7 @@ class Writer:
     def _about_dilemmas(self, rng: np.random.Generator, say: Speech, n: int) -> list[Exchange]:
         known = _plain("dilemmas.yaml")
         theory = known[pick(rng, ["schwartz", "moral foundations"])]
-        method, mode = pick(rng, ("hvae", "hvae_goal", "control")), pick(rng, MODES)
+        method, mode = pick(rng, ("hvae", "hvae", "control")), pick(rng, MODES)
         value = None if method == "control" else pick(rng, list(theory))
         talk: list[Exchange] = []
         reminder = ""

@@ -1,13 +1,15 @@
 """Trains the pocket model: `python -m sim.pocket.train`.
 
-Text, tokenizer, weights and evaluation follow from the seed; on one machine the same seed gives
-the same weights.
+Text, tokenizer and weights follow from the seed: on the CPU of one machine, with as many threads,
+the same seed gives the same weights. Nothing is written before the training is over.
 """
 
 import argparse
 import csv
 import json
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sim.inference.onnx_export import export
-from sim.pocket.batches import ROW, WORD, Batch, Rows, encode, stream
+from sim.pocket.batches import LONG, ROW, WORD, Batch, Rows, encode, stream
 from sim.pocket.encode import END, PAD, Encoder, save, texts_of, train_tokenizer
 from sim.pocket.kept_out import kept_out
 from sim.pocket.network import Pocket, Shape
@@ -33,6 +35,7 @@ TORN = 0.06  # chance of a cut behind a character, in a third of the conversatio
 POINTS = 100.0  # payoffs are read in hundreds
 VOCABULARY = 2048
 EVERY = 250  # steps to a line of the loss curve
+TESTED = 18  # rows of the batches that it is tested on
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -86,7 +89,10 @@ def rate(step: int, steps: int) -> float:
 
 
 def near_best(model: Pocket, batch: Batch, device: str) -> list[bool]:
-    """Whether the likeliest label is the best or all but so, of each answer about points."""
+    """Whether the likeliest label is one of the best, of each answer about points.
+
+    The training draws one of the best a tenth as often as the best of all, or more often.
+    """
     with torch.no_grad():
         last, _ = model(*arrays(batch, device))
         places = torch.from_numpy(batch.answers).to(device)
@@ -103,9 +109,9 @@ def near_best(model: Pocket, batch: Batch, device: str) -> list[bool]:
     return good
 
 
-def tests_of(writer: Writer, seed: list[int], encoder: Encoder, tokens: int) -> list[Batch]:
+def tests_of(writer: Writer, seed: list[int], encoder: Encoder) -> list[Batch]:
     """Some conversations as batches of the usual shape; those too long for it are left out."""
-    rows = Rows(ROW, tokens // ROW)
+    rows = Rows(ROW, TESTED)
     conversations = (writer.conversation(np.random.default_rng([*seed, k])) for k in range(300))
     batches = (
         rows.put(c) for c in (encode(e, encoder) for e in conversations) if len(c.ids) <= ROW
@@ -122,7 +128,13 @@ def schedule(writer: Writer, step: int, steps: int) -> None:
 def train(
     shape: Shape, seed: int, steps: int, tokens: int, lr: float, device: str, folder: Path
 ) -> Iterator[dict[str, float]]:
-    """Trains and saves; yields a line of the loss curve now and then."""
+    """Trains and saves; yields a line of the loss curve now and then.
+
+    Raises:
+        ValueError: the longest conversation does not fit into a batch.
+    """
+    if tokens < LONG:
+        raise ValueError(f"a batch must have {LONG} tokens or more, got {tokens}")
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(device == "cpu")
     writer = Writer(kept_out())
@@ -130,8 +142,8 @@ def train(
     tokenizer = train_tokenizer((t for c in sample for t in texts_of(c)), shape.vocab_size)
     plain = Encoder(tokenizer)
     # Other conversations of the training's kind, and some in wordings that are kept out of it.
-    usual = tests_of(Writer(kept_out()), [seed, 2], plain, tokens)
-    unseen = tests_of(Writer(kept_out(), held_out=True, others=1.0), [seed, 3], plain, tokens)
+    usual = tests_of(Writer(kept_out()), [seed, 2], plain)
+    unseen = tests_of(Writer(kept_out(), words="held_out", others=1.0), [seed, 3], plain)
     save(tokenizer, folder)
     ids = {"bos_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END}
     (folder / "config.json").write_text(json.dumps(shape.config(ids), indent=1) + "\n")
@@ -167,8 +179,7 @@ def train(
                 "unseen_wordings": strange, "seconds": time.monotonic() - start,
             }  # fmt: skip
             sums[:] = 0
-        if (step + 1) % 500 == 0 or step + 1 == steps:
-            save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
+    save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
 
 
 def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
@@ -187,7 +198,7 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
     left.legend(frameon=False)
     for name, label in (("near_best", "wordings of the training"), ("unseen_wordings", "unseen")):
         right.plot(steps, [100 * line[name] for line in lines], label=label)
-    right.set(xlabel="step", ylabel="likeliest option is the best, %", ylim=(0, 100))
+    right.set(xlabel="step", ylabel="likeliest option is one of the best, %", ylim=(0, 100))
     right.legend(frameon=False)
     figure.savefig(path.with_suffix(".png"), dpi=150)
     plt.close(figure)
@@ -203,21 +214,30 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="directory to write")
     given = parser.parse_args()
+    if given.tokens < LONG:
+        parser.error(f"--tokens must be {LONG} or more, got {given.tokens}")
     given.out.mkdir(parents=True, exist_ok=True)
     lines = []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    # Apart, until all of it is there: new tokens and old weights would make nonsense.
+    with Progress(*columns) as progress, tempfile.TemporaryDirectory() as folder:
         task = progress.add_task("training", total=given.steps)
         for line in train(
             Shape(VOCABULARY), given.seed, given.steps, given.tokens, given.lr, given.device,
-            given.out,
+            Path(folder),
         ):  # fmt: skip
             lines.append(line)
-            draw_curve(lines, given.out / "training.csv")
             told = f"loss {line['answers']:.3f}, best option {line['near_best']:.1%}"
+            told += f", in unseen wordings {line['unseen_wordings']:.1%}"
             progress.update(task, completed=line["step"], description=told)
-    export(given.out)
-    print(f"weights: {given.out}; now `python -m sim.pocket.evaluate`")
+            if not progress.console.is_terminal:
+                print(f"step {line['step']} of {given.steps}: {told}", flush=True)
+        draw_curve(lines, Path(folder) / "training.csv")
+        export(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            shutil.copy(path, given.out)
+    where = "" if given.out == WEIGHTS else f" --weights {given.out}"
+    print(f"weights: {given.out}; now `python -m sim.pocket.evaluate{where}`")
     return 0
 
 
