@@ -10,7 +10,7 @@ ROOMS = ("sim", "envs", "agents")
 ALLOWED = {"envs": {"envs"}, "agents": {"agents"}, "sim": {"sim", "envs.base", "agents.base"}}
 HEAVY = ("torch", "transformers", "vllm", "ray", "openai", "onnxruntime", "llama_cpp")
 # The speed command measures concrete faces beside the runner.
-EXCEPTIONS = {("sim/throughput.py", "envs.faces")}
+EXCEPTIONS = {("sim/throughput/scripted.py", "envs.faces")}
 
 
 def imports(path: Path) -> set[str]:

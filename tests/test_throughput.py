@@ -2,8 +2,10 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from sim import throughput, throughput_models
-from sim.throughput_engines import cached, measure
+import sim.throughput.__main__ as throughput
+from sim.throughput import models
+from sim.throughput.measure import cached, measure
+from sim.throughput.scripted import whole_stack
 
 
 def test_the_speed_table_is_printed_for_any_sizes(monkeypatch, capsys):
@@ -17,42 +19,44 @@ def test_the_speed_table_is_printed_for_any_sizes(monkeypatch, capsys):
 
 
 def test_the_whole_stack_plays_and_asks_as_much_as_its_table_says():
-    run = throughput.whole_stack(20)
+    run = whole_stack(20)
     assert run["n"] == 120 and run["turns"] >= 120 and run["cpu"] > 0 and run["peak"] > 0
 
 
 def test_a_preset_is_measured_end_to_end_and_as_a_bare_engine(monkeypatch, capsys):
     """In this process: a new one for each measurement takes seconds to start."""
-    monkeypatch.setattr(throughput_models, "apart", lambda told: measure(**told))
+    monkeypatch.setattr(models, "apart", lambda told: measure(**told))
     arguments = ["--models", "pocket", "--agents", "5", "--alone", "0", "--set"]
     arguments += ["model.max_tokens=4", "model.batch.cache_mib=64"]
     monkeypatch.setattr(sys, "argv", ["throughput", *arguments])
     assert throughput.main() == 0
     out = capsys.readouterr().out
-    for what in ("5 agents", "pocket", "decisions/s", "end to end / bare engine", "100.0%"):
+    for what in ("5 agents", "pocket", "decisions/s", "end to end / bare engine", "100.0%", ".."):
         assert what in out
-    assert "GPU" not in out and "one call at a time" not in out and "generate" not in out
+    assert "GPU" not in out and "one call at a time" not in out and "model.generate" not in out
 
 
 def test_measured_counts_are_those_of_the_study():
-    told = throughput_models.settings("pocket", ["model.max_tokens=2"])
-    found = measure(told, agents=5, alone=False, n_generate=0)
+    told = models.settings("pocket", ["model.max_tokens=2"])
+    found = measure(told, agents=5, alone=False, n_generate=0, pairs=2)
     assert found["decisions"] == 30 and found["requests"] == 30 + 2 * 4  # one is a control
     assert found["output"] <= 2 * found["requests"] and found["same"] == 1
     assert 0 < found["taken"] <= found["cacheable"] < found["prompt"]
+    assert len(found["runs"]) == len(found["bares"]) == 2
+    assert found["bare_cached"] <= found["prompt"]
     assert found["bare"] > 0 and found["own_cpu"] > 0 and found["gpus"] == 0
-    one = measure(told, agents=5, alone=True, n_generate=0)
+    one = measure(told, agents=5, alone=True, n_generate=0, pairs=2)
     assert one["decisions"] == 30 and "bare" not in one
 
 
 def test_a_model_of_random_weights_is_served_to_presets_that_name_none(tmp_path):
     sets = ["model.model=/somewhere", "model.batch.rows=4", "seed=3"]
-    assert "model.model=/somewhere" in throughput_models.settings("onnx", sets)
-    assert "model.model=/somewhere" not in throughput_models.settings("pocket", sets)
-    assert "model.batch.rows=4" not in throughput_models.settings("vllm", sets)
-    throughput_models.random_model(tmp_path, onnx=True, width=64, layers=1)
+    assert "model.model=/somewhere" in models.settings("onnx", sets)
+    assert "model.model=/somewhere" not in models.settings("pocket", sets)
+    assert "model.batch.rows=4" not in models.settings("vllm", sets)
+    models.random_model(tmp_path, onnx=True, width=64, layers=1)
     told = [f"model.model={tmp_path}", "model.max_tokens=2", "model.batch.cache_mib=64"]
-    found = measure(throughput_models.settings("onnx", told), 5, False, 0)
+    found = measure(models.settings("onnx", told), 5, False, 0, 1)
     assert found["decisions"] == 30 and found["same"] == 1
 
 

@@ -208,9 +208,9 @@ def _slots(blocks: Sequence[int]) -> Ints:
     return (np.array(blocks, np.int64)[:, None] * BLOCK + np.arange(BLOCK)).ravel()
 
 
-def block_hashes(ids: NDArray[np.int32]) -> list[bytes]:
+def block_hashes(ids: NDArray[np.int32], block: int = BLOCK) -> list[bytes]:
     """One hash for each whole block of a token sequence, of everything up to its end."""
-    data, step, name, names = ids.tobytes(), BLOCK * ids.itemsize, b"", []
+    data, step, name, names = ids.tobytes(), block * ids.itemsize, b"", []
     for end in range(step, len(data) + 1, step):
         name = blake2b(name + data[end - step : end], digest_size=16).digest()
         names.append(name)

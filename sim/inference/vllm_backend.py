@@ -219,9 +219,14 @@ class VLLMBackend(Backend):
     def _add(self, name: str, ids: list[int], params: Any) -> None:
         from vllm.inputs import tokens_input
 
-        told = self._adapter, self._identity["adapter"]
-        lora = vllm_engine.adapter_request(*told) if self._adapter else None
+        lora = self.adapter()
         self._llm.llm_engine.add_request(name, tokens_input(ids), params, lora_request=lora)
+
+    def adapter(self) -> Any:
+        """The `LoRARequest` of all requests, or None."""
+        if self._adapter is None:
+            return None
+        return vllm_engine.adapter_request(self._adapter, self._identity["adapter"])
 
     # -- replies -----------------------------------------------------------------------------
 

@@ -1,12 +1,10 @@
-"""How fast it is: `python -m sim.throughput` prints a table of measured speeds.
+"""Speeds without a language model: scripted agents, the faces, and the whole stack.
 
 CPU seconds are of this process (all threads), so a busy machine changes them little; sizes of
 the whole-stack rows run in processes of their own, so that memory is each size's own.
 """
 
-import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -19,13 +17,10 @@ import numpy as np
 from gymnasium import Env
 from gymnasium.vector import SyncVectorEnv
 from hydra.utils import instantiate
-from rich.console import Console
-from rich.table import Table
 
 from agents.base import Rows
 from envs.base import Game, key, uniform
 from sim.configs import compose
-from sim.errors import Refusal
 
 BATCH = 8192  # episodes side by side
 SIZES = [1_000, 10_000, 100_000, 170_000]
@@ -145,61 +140,3 @@ def rows(sizes: list[int], n: int, times: int) -> Iterator[tuple[str, str, str, 
 
 def _row(what: str, n: int, cpu: float, memory: str = "") -> tuple[str, str, str, str, str]:
     return what, f"{n:,}", f"{n / cpu:,.0f}", f"{1e6 * cpu / n:,.2f}", memory
-
-
-def _models(given: argparse.Namespace) -> int:
-    """The tables of `--models`; returns the exit status."""
-    from sim.throughput_models import tables, with_random
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    failed = False
-    with tempfile.TemporaryDirectory() as folder, console.status("measuring ..."):
-        try:
-            sets = with_random(given.models, given.set, Path(folder)) if given.random else given.set
-            sizes = given.agents or [100, 1_000, 2_000]
-            for table in tables(given.models, sizes, sets, given.alone, given.generate):
-                console.print(table)
-                failed |= table.caption is not None  # it says which preset failed, and why
-        except Refusal as fault:
-            print(f"refused: {fault}", file=sys.stderr)
-            return 1
-    return int(failed)
-
-
-def main() -> int:
-    """Measures and prints; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m sim.throughput", description=__doc__)
-    parser.add_argument(
-        "--agents", type=int, nargs="*",
-        help="population sizes of the whole-stack rows (default: 1000 10000 100000 170000), or "
-        "with --models of its tables (default: 100 1000 2000)",
-    )  # fmt: skip
-    parser.add_argument("--n", type=int, default=5_000_000, help="decisions of the batched rows")
-    parser.add_argument("--times", type=int, default=3, help="runs of the small rows, best shown")
-    parser.add_argument("--only-stack", type=int, help=argparse.SUPPRESS)
-    models = parser.add_argument_group("language models, instead of the table of scripted replies")
-    models.add_argument("--models", nargs="+", metavar="PRESET", help="presets of conf/model")
-    models.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides")
-    models.add_argument("--random", action="store_true", help="a model of random weights, 29 M")
-    models.add_argument("--alone", type=int, default=10, help="agents played one call at a time")
-    models.add_argument("--generate", type=int, default=32, help="agents for model.generate")
-    given = parser.parse_args()
-    if given.models:
-        return _models(given)
-    if given.only_stack:
-        whole_stack(10)  # imports and first-use costs are not per decision
-        print(json.dumps(whole_stack(given.only_stack)))
-        return 0
-    table = Table(title=f"Speed on {os.cpu_count()} cores, CPU time of one process")
-    for column in ("what", "n", "per CPU second", "CPU µs each", "peak memory\nwith report"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    with console.status("measuring ..."):
-        for row in rows(given.agents or SIZES, given.n, given.times):
-            table.add_row(*row)
-    console.print(table)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -88,13 +88,15 @@ def random_model(folder: Path, onnx: bool, width: int = 512, layers: int = 9) ->
 def with_random(presets: Sequence[str], sets: Sequence[str], folder: Path) -> list[str]:
     """The overrides, and those that have a model of random weights served, made in `folder`."""
     targets = [compose(f"model={preset}").model._target_ for preset in presets]
+    folder = folder / "random-29M"
+    folder.mkdir()
     random_model(folder, any(target.endswith(".OnnxBackend") for target in targets))
     return [f"model.model={folder}", "model.max_tokens=16", *sets]
 
 
 def apart(told: dict[str, Any]) -> dict[str, Any]:
-    """`throughput_engines.measure` in a process of its own; `refused` where it says why not."""
-    command = [sys.executable, "-m", "sim.throughput_engines", json.dumps(told)]
+    """`measure.measure` in a process of its own; `refused` where it says why not."""
+    command = [sys.executable, "-m", "sim.throughput.measure", json.dumps(told)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"refused": (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]}
@@ -102,16 +104,23 @@ def apart(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def tables(
-    presets: Sequence[str], sizes: Sequence[int], sets: Sequence[str], n_alone: int, n_generate: int
-) -> Iterator[Table]:
-    """One table for each size, its columns the presets.
+    presets: Sequence[str],
+    sizes: Sequence[int],
+    sets: Sequence[str],
+    n_alone: int,
+    n_generate: int,
+    pairs: int,
+) -> Iterator[tuple[Table, list[str]]]:
+    """One table for each size, its columns the presets, with what could not be measured and why.
 
     Args:
         presets: of `conf/model`.
         sizes: of the population.
         sets: further overrides of the study.
         n_alone: agents that are played one call at a time, for comparison; 0: none.
-        n_generate: agents whose prompts transformers' own `generate` is given; 0: none.
+        n_generate: agents of the first size whose prompts transformers' own `generate` is given;
+            0: none.
+        pairs: how often each is measured beside its engine alone.
 
     Raises:
         Refusal: an override is for none of the presets.
@@ -122,19 +131,21 @@ def tables(
 
     def run(preset: str, agents: int, alone: bool) -> dict[str, Any]:
         told = {"overrides": settings(preset, sets), "agents": agents, "alone": alone}
-        return apart(told | {"n_generate": 0 if agents != sizes[0] else n_generate})
+        told |= {"n_generate": 0 if agents != sizes[0] else n_generate, "pairs": pairs}
+        return apart(told)
 
     ones = {preset: run(preset, n_alone, True) for preset in presets if n_alone}
-    generated: dict[str, Any] = {}
     for size in sizes:
         found = {preset: run(preset, size, False) for preset in presets}
         for preset, one in found.items():
-            generated |= {preset: one["generate"]} if "generate" in one else {}
-            one["alone"], one["generate"] = ones.get(preset), generated.get(preset)
-        yield table(size, found)
+            one["alone"] = ones.get(preset)
+        failed = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
+        yield table(size, found), failed
 
 
 ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "model": lambda x: x["model"],
+    "tokens of a reply, at most": lambda x: f"{x['max_tokens']}" if x["max_tokens"] else "",
     "decisions": lambda x: f"{x['decisions']:,}",
     "requests": lambda x: f"{x['requests']:,}",
     "wall seconds": lambda x: f"{x['seconds']:,.1f}",
@@ -148,16 +159,26 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "GPU seconds per 1,000 decisions": lambda x: (
         f"{1000 * x['gpus'] * x['seconds'] / x['decisions']:,.2f}" if x["gpus"] else ""
     ),
-    "bare engine, same prompts: seconds": lambda x: f"{x['bare']:,.1f}",
-    "end to end / bare engine": lambda x: f"{x['seconds'] / x['bare']:.3f}",
-    "the same ratio of CPU seconds": lambda x: f"{x['cpu'] / x['bare_cpu']:.3f}",
+    "bare engine, same prompts: seconds": lambda x: f"{np.mean(x['bares']):,.1f}",
+    "its prompt tokens from cache": lambda x: f"{x['bare_cached'] / x['prompt']:.1%}",
+    "end to end / bare engine": lambda x: _ratio(x["runs"], x["bares"]),
+    "the same ratio of CPU seconds": lambda x: _ratio(x["cpus"], x["bare_cpus"]),
     "replies equal to the bare engine's": lambda x: f"{x['same']:.1%}",
     "one call at a time: decisions/s": lambda x: f"{_rate(x['alone']):,.2f}",
     "as many times as fast": lambda x: f"{_rate(x) / _rate(x['alone']):,.1f}",
-    "model.generate, same prompts: decisions/s": lambda x: f"{_rate(x['generate']):,.2f}",
+    "model.generate, some agents' prompts: decisions/s": lambda x: (
+        f"{_rate(x['generate']):,.2f} ({x['generate']['agents']})"
+    ),
     "as many times as fast as that": lambda x: f"{_rate(x) / _rate(x['generate']):,.1f}",
     "peak memory, MiB": lambda x: f"{x['peak']:,.0f}",
 }
+
+
+def _ratio(runs: Sequence[float], bares: Sequence[float]) -> str:
+    """Of the means, and of the single pairs the least and the most."""
+    each = [run / bare for run, bare in zip(runs, bares, strict=True)]
+    span = f" ({min(each):.3f}..{max(each):.3f})" if len(each) > 1 else ""
+    return f"{np.mean(runs) / np.mean(bares):.3f}{span}"
 
 
 def _rate(found: dict[str, Any]) -> float:
@@ -166,10 +187,9 @@ def _rate(found: dict[str, Any]) -> float:
 
 def table(size: int, found: dict[str, dict[str, Any]]) -> Table:
     """What was measured at one size, by preset; lines that none of them has are left out."""
-    whys = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
     shown = Table(
         title=f"HVAE study of {size:,} agents, {os.cpu_count()} cores",
-        caption="\n".join(whys) or None,
+        caption="bare engine: LLM.generate of vLLM, else this project's own decoding loop",
     )
     for column in ("", *found):
         shown.add_column(column, justify="right" if column else "left", no_wrap=True)
