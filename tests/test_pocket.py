@@ -1,6 +1,7 @@
 """The pocket model: what it is trained on, and that what ships does what it should."""
 
 import itertools
+import json
 import subprocess
 import sys
 
@@ -248,6 +249,21 @@ def test_the_same_seed_gives_the_same_weights_by_the_whole_command(tmp_path):
         files = sorted(f.name for f in (tmp_path / name).iterdir())
         made.append([(tmp_path / name / f).read_bytes() for f in files if f.startswith("model.")])
     assert len(made[0]) == 2 and made[0] == made[1]
+
+
+@pytest.mark.slow
+def test_the_evaluation_tells_weights_lot_and_what_was_taught(tmp_path):
+    command = [sys.executable, "-m", "sim.pocket.evaluate", "--n", "2", "--out"]
+    out = tmp_path / "found.json"
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, check=True)
+    told = json.loads(out.read_text())
+    assert told["weights"][0]["sha256"][:12] in done.stdout
+    near = [x for x in told["lines"] if "near the best" in x["what"]]
+    assert len(near) == 6 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
+    refused = subprocess.run(
+        [*command, str(out), "--weights", str(tmp_path)], capture_output=True, text=True
+    )
+    assert refused.returncode == 1 and refused.stderr.startswith("refused: ")
 
 
 def test_the_network_of_training_is_the_llama_that_engines_read(tmp_path):
