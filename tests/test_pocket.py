@@ -21,8 +21,9 @@ from sim.pocket.batches import encode, stream
 from sim.pocket.encode import Encoder, texts_of
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
-from sim.pocket.measures import Score, line, near_best
-from sim.pocket.text import METHODS, Writer, bank, definitions, own
+from sim.pocket.scores import Score, line, near_best
+from sim.pocket.text import METHODS, Writer
+from sim.pocket.words import bank, definitions, own
 
 PLAIN = Writer(kept_out(), others=0.0, dilemmas=0.0)
 

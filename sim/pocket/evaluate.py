@@ -9,14 +9,15 @@ import json
 import sys
 from pathlib import Path
 
-from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
 from sim.configs import compose
 from sim.errors import Refusal
 from sim.inference import models
-from sim.pocket.measures import Line, games, orders, people, wordings
+from sim.pocket.measures import games, orders, people, wordings
+from sim.pocket.scores import Line
+from sim.setup import build
 
 
 def table(lines: list[Line], title: str) -> Table:
@@ -52,7 +53,8 @@ def main() -> int:
     model = [f"model={given.model}", f"model.model={given.weights}"]
     lines: list[Line] = []
     try:
-        backend = instantiate(compose(*model).model)
+        backend = build(compose(*model, "population.n=5")).backend
+        assert backend is not None
         console = Console(width=None if sys.stdout.isatty() else 120)
         with console.status("evaluating ..."):
             for mode in ("text", "label"):

@@ -1,8 +1,7 @@
 """What is measured of the pocket model, on choices and wordings that were kept out of training."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,105 +13,23 @@ from numpy.typing import NDArray
 from agents.base import Message
 from sim.analysis import human
 from sim.analysis.angle import angle
-from sim.analysis.intervals import interval, means, share_interval
 from sim.analysis.slider import category
 from sim.configs import compose
 from sim.errors import CallFailed
 from sim.inference import modes
 from sim.inference.base import Backend, Reply, Request, Slot
-from sim.pocket.games import Games, Options, utility, wanted
+from sim.pocket.games import Games, Options
 from sim.pocket.kept_out import SEEDS
-from sim.pocket.text import LABELS, OTHER, SVO, UNIT, Exchange, Writer, definitions, own
+from sim.pocket.scores import Line, Score, line, scored
+from sim.pocket.text import LABELS, OTHER, UNIT, Exchange, Writer
+from sim.pocket.words import SVO, definitions, own
 from sim.run import play
 from sim.setup import build
 
-NEAR = 0.02  # of the range of an item
 GENERATED = (
     "env=svo_generated", f"env.items_seed={SEEDS[1]}", "env.option_order=shuffled",
     "display=false", "on_error=stop", "n_reasks=0",
 )  # fmt: skip
-
-Known = float | None
-Groups = Mapping[Any, Sequence[float]]
-
-
-@dataclass
-class Line:
-    """One number of the evaluation.
-
-    Attributes:
-        what: its name.
-        value: mean over all entries.
-        low, high: its 95 % interval over the units; None without one.
-        n: entries.
-        units: conversations, agents or items, which are independent.
-        unread: share of the entries that could not be read and are left out; None where it is
-            what is counted.
-        lot: the value of answers that are drawn by lot among the options, if it has one.
-        taught: the value of answers drawn as the training text draws them, if it has one.
-    """
-
-    what: str
-    value: float
-    low: Known
-    high: Known
-    n: int
-    units: int
-    unread: Known = None
-    lot: Known = None
-    taught: Known = None
-
-
-@dataclass
-class Score:
-    """Whether an answer was near the best, and what that is by lot and as taught."""
-
-    hit: float
-    lot: float
-    taught: float
-
-    @classmethod
-    def of(cls, value: str, options: Options, chosen: int, own_range: bool = False) -> "Score":
-        """Of an answer of somebody with an orientation."""
-        near = np.array([near_best(value, options, k, own_range) for k in range(len(options))])
-        return cls(float(near[chosen]), float(near.mean()), float(wanted(value, options) @ near))
-
-
-def near_best(value: str, options: Options, chosen: int, own_range: bool = False) -> bool:
-    """Whether an option's assigned utility is the highest, or lower by 2 % of the range at most.
-
-    Args:
-        value: the orientation.
-        options: (n, 2) points for oneself and the other.
-        chosen: which.
-        own_range: takes the range of the assigned utility, else the wider of the item's two
-            ranges of payoffs: where all options are nearly equally good, the first is hardly any.
-    """
-    u = utility(value, options)
-    span = np.ptp(u) if own_range else np.ptp(options, axis=0).max()
-    return bool(u.max() - u[chosen] <= NEAR * span)
-
-
-def line(what: str, groups: Groups, **more: Known) -> Line:
-    """Mean of all entries with an interval over the groups, which are independent."""
-    values = [v for group in groups.values() for v in group]
-    units = [k for k, group in enumerate(groups.values()) for _ in group]
-    m = means(np.array(values, float)[:, None], units, np.random.default_rng(0))
-    share = all(0 <= v <= 1 for v in values)
-    low, high, kind = interval(m, 0)
-    if kind is None and share:  # all alike
-        low, high, kind = share_interval(m, 0)
-    if share:
-        low, high = max(low, 0.0), min(high, 1.0)
-    bounds = (low, high) if kind else (None, None)
-    return Line(what, float(m.estimate[0]), *bounds, len(values), int(m.n_distinct[0]), **more)
-
-
-def _scored(what: str, groups: Mapping[Any, Sequence[Score]], unread: float) -> Line:
-    scores = [s for group in groups.values() for s in group]
-    lot, taught = (float(np.mean([getattr(s, k) for s in scores])) for k in ("lot", "taught"))
-    hits = {k: [s.hit for s in group] for k, group in groups.items()}
-    return line(what, hits, unread=unread, lot=lot, taught=taught)
 
 
 def _grouped(rows: pl.DataFrame, by: str, *columns: str) -> dict[Any, list[Any]]:
@@ -153,14 +70,14 @@ def games(model: Sequence[str], n: int, response_mode: str) -> Iterator[Line]:
                 ]
                 for episode, group in _grouped(read, "episode", "value", "item", "action").items()
             }
-            yield _scored(f"{what}: {name}" if not own_range else name, scores, unread)
+            yield scored(f"{what}: {name}" if not own_range else name, scores, unread)
         for (value,), part in read.sort("value").partition_by("value", as_dict=True).items():
             scores = {
                 episode: [Score.of(value, paid[i].astype(np.int64), a) for i, a in group]
                 for episode, group in _grouped(part, "episode", "item", "action").items()
             }
             lost = 1 - part.height / told.filter(pl.col("value") == value).height
-            yield _scored(f"... {value}", scores, lost)
+            yield scored(f"... {value}", scores, lost)
         if response_mode != "label":  # there is nothing to read
             known = rows.with_columns(read=pl.col("action").is_not_null().cast(pl.Float64))
             yield line(f"{what}: readable at the first try", _grouped(known, "episode", "read"))
@@ -244,7 +161,7 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
             if option is not None:
                 good.setdefault(i, []).append(Score.of(choice.value, choice.payoffs, option))
     readable = line(f"{words} wordings: readable", read)
-    yield _scored(f"{words} wordings: near the best", good, 1 - readable.value)
+    yield scored(f"{words} wordings: near the best", good, 1 - readable.value)
     yield readable
 
 

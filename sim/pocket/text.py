@@ -5,37 +5,19 @@ The agents' own wordings are taken from their code (`agents`, `envs`), others fr
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hydra.utils import get_object
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from sim.analysis.human import percentiles
 from sim.inference.modes import PREFIX
 from sim.pocket.games import Games, Options, person, wanted
+from sim.pocket.words import SVO, Speech, definitions, own, pick, plain
 
-HERE = Path(__file__).parent
-SVO = ("altruistic", "prosocial", "individualistic", "competitive")
 LABELS = "ABCDEFGHI"
-# Where the agents' own wordings stand.
-OWN = {
-    "text": "envs.allocation.TEXT",
-    "option": "envs.allocation.OPTION",
-    "preview": "envs.allocation.PREVIEW",
-    "describe": "agents.methods.hvae.DESCRIBE",
-    "role": "agents.methods.hvae.ROLE",
-    "goal": "agents.methods.hvae.GOAL",
-    "given": "agents.methods.hvae.GIVEN",
-    "reminder_plain": "agents.methods.hvae.REMINDER_PLAIN",
-    "reminder_goal": "agents.methods.hvae.REMINDER_GOAL",
-    "system": "agents.methods.definition.SYSTEM",
-}
 DILEMMA = "{setting} you must choose. {pressure}\n{options}\nWhich one do you choose?"
 UNIT, OTHER = "points", "another person, whom you do not know"
 METHODS = ("hvae", "hvae_goal", "definition", "control", "control_goal")
@@ -74,85 +56,6 @@ class Exchange:
     reply: tuple[str, str, str]
     choice: Choice | None = None
     silent: bool = False
-
-
-@cache
-def _plain(name: str) -> Any:
-    return OmegaConf.to_container(OmegaConf.load(HERE / name))
-
-
-@cache
-def bank(words: str) -> dict[str, list[str]]:
-    """Ways to say each thing: `training`, or `held_out` and `fresh`, for evaluation alone."""
-    return _plain("wordings.yaml")[words]
-
-
-@cache
-def own() -> dict[str, str]:
-    """The agents' own wordings."""
-    formats = get_object("agents.language.FORMATS")
-    words = {name: get_object(path) for name, path in OWN.items()}
-    words |= {f"{mode}_format": formats[mode] for mode in formats}
-    return words | {"reask": get_object("agents.language.UNREAD") + " "}
-
-
-@cache
-def definitions() -> dict[str, str]:
-    """The theory's own sentence on each orientation."""
-    theory = OmegaConf.load(HERE.parent.parent / "conf" / "theory" / "svo.yaml")
-    return {name: theory.orientations[name].definition for name in SVO}
-
-
-def pick(rng: np.random.Generator, many: Sequence[Any]) -> Any:
-    """One of many, each as likely."""
-    return many[int(rng.integers(len(many)))]
-
-
-@dataclass
-class Speech:
-    """The wordings of one conversation: our own, or others, slot by slot."""
-
-    rng: np.random.Generator
-    others: float  # share of slots worded in another way
-    words: str
-    _chosen: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, slot: str) -> str:
-        """The wording of a slot, the same all through the conversation."""
-        if slot not in self._chosen:
-            known = bank(self.words).get(slot)
-            if known and self.rng.random() < self.others:
-                made = slot == "option" and self.words == "training"
-                self._chosen[slot] = self._option(known) if made else pick(self.rng, known)
-            else:
-                self._chosen[slot] = own()[slot]
-        return self._chosen[slot]
-
-    def named(self, slots: str, usual: str) -> str:
-        """A unit or another person."""
-        if self.rng.random() >= max(0.6, self.others) * (self.others > 0):
-            return usual
-        known = bank(self.words)
-        if slots == "units" and self.words == "training" and self.rng.random() < 0.6:
-            if self.rng.random() < 0.5:
-                return f"{pick(self.rng, known['measures'])} of {pick(self.rng, known['stuffs'])}"
-            return self._word()
-        return pick(self.rng, known[slots])
-
-    def _option(self, parts: Any) -> str:
-        """An option's line, one person first or the other."""
-        both = [pick(self.rng, parts["mine"]), pick(self.rng, parts["theirs"])]
-        if self.rng.random() < 0.3:
-            both.reverse()
-        return pick(self.rng, parts["joins"]).join(both)
-
-    def _word(self) -> str:
-        """A plural that means nothing: what a unit is called must not matter."""
-        syllables = [
-            pick(self.rng, "bdfghklmnprstvwz") + pick(self.rng, "aeiou") + pick(self.rng, " nrlst")
-            for _ in range(int(self.rng.integers(1, 4)))
-        ]
-        return "".join(syllables).replace(" ", "") + "s"
 
 
 class Writer:
@@ -217,7 +120,7 @@ class Writer:
             question = say("text").format(n=width, unit=unit, other=other, options=lines)
             said = self._asked(say, question, reminder, mode)
             choice = Choice(LABELS[:width], wanted(voice, options), options, value)
-            reason = pick(rng, _plain("voices.yaml")[voice]["reasons"])
+            reason = pick(rng, plain("voices.yaml")[voice]["reasons"])
             talk += _answers(rng, say, opening * (k == 0) + [("user", said)], mode, choice, reason)
         return talk
 
@@ -231,7 +134,7 @@ class Writer:
         preview: str,
     ) -> tuple[list[tuple[str, str]], list[Exchange], str]:
         """(messages that open the first question, exchanges before it, reminder)."""
-        voices = _plain("voices.yaml")[voice]
+        voices = plain("voices.yaml")[voice]
         talk: list[Exchange] = []
         if method == "definition" and value:
             meant = pick(rng, [definitions()[value], *voices["definitions"]])
@@ -258,7 +161,7 @@ class Writer:
     # -- dilemmas ---------------------------------------------------------------------------
 
     def _about_dilemmas(self, rng: np.random.Generator, say: Speech, n: int) -> list[Exchange]:
-        known = _plain("dilemmas.yaml")
+        known = plain("dilemmas.yaml")
         theory = known[pick(rng, ["schwartz", "moral foundations"])]
         method, mode = pick(rng, ("hvae", "hvae", "control")), pick(rng, MODES)
         value = None if method == "control" else pick(rng, list(theory))
