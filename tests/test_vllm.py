@@ -303,6 +303,37 @@ def test_a_run_goes_on_after_its_engine_died(tiny, play, monkeypatch):
 
 
 @needs_vllm
+def test_a_run_goes_on_after_its_engine_process_was_killed(tiny, play, monkeypatch):
+    import psutil
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    from sim.inference import vllm_engine
+
+    vllm_engine.drop()  # the next has a process of its own
+    study = ("experiment=hvae", "population.n=5", "agent=[hvae]", "model=vllm")
+    study += (f"model.model={tiny}", "model.max_tokens=8", "model.engine.dtype=float32")
+    real, steps, killed = LLMEngine.step, iter(range(1000)), []
+
+    def kills(engine):
+        if next(steps) == 20:
+            for child in psutil.Process().children(recursive=True):
+                if "EngineCore" in child.name() + " ".join(child.cmdline()):
+                    child.kill()
+                    killed.append(child.pid)
+        return real(engine)
+
+    monkeypatch.setattr(LLMEngine, "step", kills)
+    with pytest.raises(CallFailed, match=r"engine of tiny died \(EngineDeadError"):
+        play(*study)
+    monkeypatch.undo()
+    assert killed
+    broken = play(*study)
+    whole = play(*study, folder="whole")
+    table = "decisions.parquet"
+    assert (broken / table).read_bytes() == (whole / table).read_bytes()
+
+
+@needs_vllm
 def test_a_thinking_budget_ends_the_reasoning(tiny):
     marks = 'model.thinking={start: "<think>", end: "</think>", budget: 4}'
     backend = make(tiny, marks, "+model.template_arguments.enable_thinking=true")

@@ -26,7 +26,7 @@ def comparison(table: pl.DataFrame) -> Figure:
     runs = rows["run"].unique(maintain_order=True).to_list()
     looks = {run: style.colour_and_marker(index) for index, run in enumerate(runs)}
 
-    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    columns = style.columns(len(panels))
     lines = max(len(style.values(part)) for *_, part in panels)
     height = max(1.6, lines * (0.25 + 0.13 * len(runs)))
     depth = -(-len(panels) // columns)

@@ -90,6 +90,11 @@ _GROUP = ("model", "agent", "method", "control")
 Lines = list[tuple[str | None, float | None]]  # (value, target) of each line of a dot plot
 
 
+def columns(n: int) -> int:
+    """Panels side by side, of n: three, but four stand two by two."""
+    return 2 if n == 4 else min(3, n)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Figure of `width` x `height` inches whose parts keep out of each other's way."""
     return Figure(figsize=(width, height), layout="constrained")

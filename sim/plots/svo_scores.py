@@ -41,7 +41,7 @@ def svo_scores(table: pl.DataFrame) -> Figure:
         start = f"{style.words(name)}: " if len(instruments) > 1 else ""
         rings += [(start + look.label, look.rows(part)) for look in style.groups(part)]
     shown = rings[:MOST_RINGS]
-    columns = min(3, len(shown))
+    columns = style.columns(len(shown))
     depth = -(-len(shown) // columns)
     left, low, rim = _frame(table)
     width, height = (rim - left) * UNIT, (rim - low) * UNIT
