@@ -229,7 +229,7 @@ def test_a_prompt_longer_than_the_context_is_an_error_of_its_own(tiny):
     assert short.error is None
     assert long.text == ""
     assert long.error.startswith("ContextTooLong: the prompt has ")
-    assert long.error.endswith(f"tokens, {tiny.name} takes at most 1023")
+    assert long.error.endswith("tiny takes at most 1023")
 
 
 @needs_vllm
@@ -271,7 +271,7 @@ def test_after_an_engine_died_a_new_backend_has_a_new_engine(tiny, monkeypatch):
 
     monkeypatch.setattr(engine.llm_engine, "step", step)
     backend.submit([question(1, seed=2), question(2, seed=3)])
-    with pytest.raises(CallFailed, match=r"engine of tiny died \(EngineDeadError: .* 2 requests"):
+    with pytest.raises(CallFailed, match=r"engine of .*tiny died \(EngineDeadError: .* 2 requests"):
         backend.ready()
     backend.close()
     later = make(tiny)
@@ -309,21 +309,22 @@ def test_a_run_goes_on_after_its_engine_process_was_killed(tiny, play, monkeypat
 
     from sim.inference import vllm_engine
 
-    vllm_engine.drop()  # the next has a process of its own
+    vllm_engine.drop()
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # as it is outside of tests
     study = ("experiment=hvae", "population.n=5", "agent=[hvae]", "model=vllm")
     study += (f"model.model={tiny}", "model.max_tokens=8", "model.engine.dtype=float32")
     real, steps, killed = LLMEngine.step, iter(range(1000)), []
 
     def kills(engine):
-        if next(steps) == 20:
-            for child in psutil.Process().children(recursive=True):
-                if "EngineCore" in child.name() + " ".join(child.cmdline()):
+        if next(steps) == 4:
+            for child in psutil.Process().children():
+                if "EngineCore" in child.name():
                     child.kill()
                     killed.append(child.pid)
         return real(engine)
 
     monkeypatch.setattr(LLMEngine, "step", kills)
-    with pytest.raises(CallFailed, match=r"engine of tiny died \(EngineDeadError"):
+    with pytest.raises(CallFailed, match=r"engine of .*tiny died \(EngineDeadError"):
         play(*study)
     monkeypatch.undo()
     assert killed
@@ -382,9 +383,9 @@ def test_replies_that_are_done_are_handed_out_when_the_engine_dies_at_the_next_r
 
 @needs_vllm
 def test_an_engine_that_cannot_start_is_refused_in_a_sentence(tiny):
-    with pytest.raises(Refusal, match=r"vLLM could not start tiny: .*nonsense"):
+    with pytest.raises(Refusal, match=r"vLLM could not start .*tiny: .*nonsense"):
         ask(make(tiny, "+model.engine.nonsense=1"), question(0, seed=1))
-    with pytest.raises(Refusal, match=r"could not start tiny: .* where memory ran out, lower"):
+    with pytest.raises(Refusal, match=r"could not start .*tiny: .* where memory ran out, lower"):
         ask(make(tiny, "+model.engine.num_gpu_blocks_override=1"), question(0, seed=1))
 
 

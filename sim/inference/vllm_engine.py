@@ -9,6 +9,9 @@ import gc
 import importlib.util
 import json
 import os
+import threading
+import time
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
@@ -162,7 +165,32 @@ def _start(name: str, folder: Path, arguments: dict[str, Any], deterministic: bo
         arguments = _for_cpu(arguments)
     if "reasoning_config" in arguments:
         arguments["reasoning_config"] = ReasoningConfig(**arguments["reasoning_config"])
-    return vllm.LLM(model=str(folder), **(DEFAULTS | arguments))
+    llm = vllm.LLM(model=str(folder), **(DEFAULTS | arguments))
+    _watch(llm.llm_engine.engine_core)
+    return llm
+
+
+def _watch(client: Any) -> None:
+    """Wakes up whoever waits for replies of an engine whose process was killed.
+
+    vLLM (0.32) notices the death, by an out-of-memory killer say, but lets the call that waits
+    for output wait on for ever.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    queue, resources = (getattr(client, name, None) for name in ("outputs_queue", "resources"))
+    if queue is None or not hasattr(resources, "engine_dead"):
+        return  # the engine runs in this process
+    known = weakref.ref(client)
+
+    def watch() -> None:
+        while not resources.engine_dead:
+            time.sleep(0.5)
+            if known() is None:
+                return
+        queue.put(EngineDeadError())
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _for_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
