@@ -90,7 +90,8 @@ def test_the_published_slider_and_the_items_of_the_evaluation_are_never_drawn():
 
 def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training():
     training = bank("training")
-    for words in ("held_out", "fresh"):
+    blocks = ("held_out", "seen_once", "fresh")
+    for words in blocks:
         for slot, wordings in bank(words).items():
             known = training[slot]
             if slot == "option":
@@ -100,7 +101,8 @@ def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training
                 ]
             assert not set(wordings) & set(known)
             assert own().get(slot) not in wordings
-    assert not any(set(w) & set(bank("held_out")[slot]) for slot, w in bank("fresh").items())
+    for one, other in itertools.combinations(blocks, 2):
+        assert not any(set(w) & set(bank(one)[slot]) for slot, w in bank(other).items())
 
 
 def test_every_method_and_mode_and_order_is_met():
@@ -225,17 +227,22 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
     from sim.pocket.network import Shape
-    from sim.pocket.train import train
+    from sim.pocket.train import Stage, train
 
-    shape = Shape(512, 32, 64, 2, 2, 1)
-    saved = []
-    for name in ("a", "b"):
+    shape, stages = Shape(512, 32, 64, 2, 2, 1), [Stage(3, 1e-3, 0, 0.01), Stage(2, 1e-3, 0.5, 0)]
+
+    def made(name: str, stages: list[Stage], start: str | None = None) -> list[bytes]:
         folder = tmp_path / name
         folder.mkdir()
-        lines = list(train(shape, 0, 3, 3072, 1e-3, "cpu", folder))
-        assert lines[-1]["step"] == 3
-        saved.append([(folder / f).read_bytes() for f in ("model.safetensors", "tokenizer.json")])
-    assert saved[0] == saved[1]
+        first = tmp_path / start if start else None
+        lines = list(train(shape, 0, stages, 3072, "cpu", folder, first))
+        assert lines[-1]["step"] == sum(stage.steps for stage in stages)
+        return [(folder / f).read_bytes() for f in ("model.safetensors", "tokenizer.json")]
+
+    whole = made("whole", stages)
+    assert made("again", stages) == whole
+    assert made("first", stages[:1]) != whole
+    assert made("second", stages, "first") == whole  # broken off and gone on with
 
 
 @pytest.mark.slow  # compiles
@@ -243,7 +250,7 @@ def test_the_same_seed_gives_the_same_weights_by_the_whole_command(tmp_path):
     pytest.importorskip("torch")
     made = []
     for name in ("a", "b"):
-        command = [sys.executable, "-m", "sim.pocket.train", "--steps", "200", "--tokens", "3072"]
+        command = [sys.executable, "-m", "sim.pocket.train", "--steps", "260", "--tokens", "3072"]
         command += ["--out", str(tmp_path / name)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert f"sim.pocket.evaluate --weights {tmp_path / name}" in done.stdout
@@ -260,7 +267,7 @@ def test_the_evaluation_tells_weights_lot_and_what_was_taught(tmp_path):
     told = json.loads(out.read_text())
     assert told["weights"][0]["sha256"][:12] in done.stdout
     near = [x for x in told["lines"] if "near the best" in x["what"]]
-    assert len(near) == 6 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
+    assert len(near) == 7 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
     refused = subprocess.run(
         [*command, str(out), "--weights", str(tmp_path)], capture_output=True, text=True
     )

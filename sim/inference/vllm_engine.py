@@ -179,7 +179,7 @@ def _watch(client: Any) -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     queue, resources = (getattr(client, name, None) for name in ("outputs_queue", "resources"))
-    if queue is None or not hasattr(resources, "engine_dead"):
+    if queue is None or resources is None or not hasattr(resources, "engine_dead"):
         return  # the engine runs in this process
     known = weakref.ref(client)
 

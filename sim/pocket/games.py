@@ -26,7 +26,7 @@ MEASURED = {
     "altruistic": 61.39,
 }
 BLUR = 0.01  # of an item's range: utilities this close are nearly equally good
-LAPSE = 0.015  # share of choices made by lot: an agent without a fault could not be measured
+LAPSE = 0.035  # share of choices made by lot: agents without a fault could not be measured
 
 
 def utility(voice: str, options: Options) -> NDArray[np.float64]:
@@ -37,13 +37,13 @@ def utility(voice: str, options: Options) -> NDArray[np.float64]:
     return u / np.hypot(own, other)
 
 
-def wanted(voice: str, options: Options) -> NDArray[np.float64]:
+def wanted(voice: str, options: Options, lapse: float = LAPSE) -> NDArray[np.float64]:
     """Probability of each option, (n,): the best and those that are hardly worse; few lapses."""
     u = utility(voice, options)
     span = max(1.0, float(np.ptp(options, axis=0).max()))
     # A person who looks first at their own splits ties by less than a point.
     weight = np.exp((u - u.max()) / (0.2 if voice.startswith("people") else BLUR * span))
-    return (1 - LAPSE) * weight / weight.sum() + LAPSE / len(options)
+    return (1 - lapse) * weight / weight.sum() + lapse / len(options)
 
 
 @dataclass(frozen=True)

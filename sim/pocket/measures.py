@@ -126,7 +126,7 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
     Args:
         backend: of the model.
         n: conversations.
-        words: which wordings: `held_out`, which were looked at between trainings, or `fresh`.
+        words: which of those in `wordings.yaml` that are for evaluation alone.
     """
     writer = Writer(words=words, others=1.0, dilemmas=0.0, games=_KeptOut())
     talks: list[list[Exchange]] = []

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sim.analysis.human import percentiles
 from sim.inference.modes import PREFIX
-from sim.pocket.games import Games, Options, person, wanted
-from sim.pocket.words import SVO, Speech, definitions, own, pick, plain
+from sim.pocket.games import LAPSE, Games, Options, person, wanted
+from sim.pocket.words import FRAMES, SVO, Speech, definitions, own, pick, plain
 
 LABELS = "ABCDEFGHI"
 DILEMMA = "{setting} you must choose. {pressure}\n{options}\nWhich one do you choose?"
@@ -69,6 +69,8 @@ class Writer:
         max_options: most options of a game.
         max_items: choices in most conversations, at most.
         games: draws the choices; None: as for training.
+        frames: share of option lines, among those worded otherwise, with made-up words.
+        lapse: share of choices made by lot.
     """
 
     def __init__(
@@ -80,17 +82,20 @@ class Writer:
         max_options: int = 9,
         max_items: int = 6,
         games: Games | None = None,
+        frames: float = FRAMES,
+        lapse: float = LAPSE,
     ):
         self._games = games or Games(kept_out)
         self._words, self._others, self._dilemmas = words, others, dilemmas
         self.max_options, self.max_items = max_options, max_items
+        self._frames, self._lapse = frames, lapse
 
     def conversation(self, rng: np.random.Generator) -> list[Exchange]:
         """One whole conversation."""
         others = self._others
         if others is None:
             others = float(pick(rng, [0.0, 0.0, 0.3, 0.7, 1.0]))
-        speech = Speech(rng, others, self._words)
+        speech = Speech(rng, others, self._words, self._frames)
         n = int(rng.integers(1, self.max_items + 1))
         if rng.random() < 0.03 and self.max_items > 3:
             n = int(rng.integers(7, 16))
@@ -119,7 +124,7 @@ class Writer:
             )
             question = say("text").format(n=width, unit=unit, other=other, options=lines)
             said = self._asked(say, question, reminder, mode)
-            choice = Choice(LABELS[:width], wanted(voice, options), options, value)
+            choice = Choice(LABELS[:width], wanted(voice, options, self._lapse), options, value)
             reason = pick(rng, plain("voices.yaml")[voice]["reasons"])
             talk += _answers(rng, say, opening * (k == 0) + [("user", said)], mode, choice, reason)
         return talk

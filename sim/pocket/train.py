@@ -11,22 +11,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from sim.inference.onnx_export import export
 from sim.pocket.batches import LONG, ROW, WORD, Batch, Rows, encode, stream
 from sim.pocket.encode import END, PAD, Encoder, save, texts_of, train_tokenizer
+from sim.pocket.games import LAPSE
 from sim.pocket.kept_out import kept_out
 from sim.pocket.network import Pocket, Shape
 from sim.pocket.text import Writer
+from sim.pocket.words import FRAMES
 
 READ = 0.02  # weight of a point of error in reading and finding payoffs
 FINE = 0.96  # share of the steps in bfloat16, five times as fast; the rest is fine work
@@ -37,6 +41,31 @@ VOCABULARY = 2048
 EVERY = 250  # steps to a line of the loss curve
 TESTED = 18  # rows of the batches that it is tested on
 WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training, with optimisers of its own.
+
+    Attributes:
+        steps: of it.
+        lr: highest learning rate.
+        frames: share of other option lines that are said with made-up words.
+        lapse: share of choices made by lot.
+    """
+
+    steps: int
+    lr: float
+    frames: float
+    lapse: float
+
+    def writer(self) -> Writer:
+        """Of its text."""
+        return Writer(kept_out(), frames=self.frames, lapse=self.lapse)
+
+
+# First to read and compare what is said in known ways, then in ways that nobody has met.
+STAGES = (Stage(7000, 3e-3, 0.0, 0.015), Stage(2000, 1.5e-3, FRAMES, LAPSE))
 
 
 def arrays(batch: Batch, device: str) -> list[Tensor]:
@@ -126,39 +155,86 @@ def schedule(writer: Writer, step: int, steps: int) -> None:
 
 
 def train(
-    shape: Shape, seed: int, steps: int, tokens: int, lr: float, device: str, folder: Path
+    shape: Shape,
+    seed: int,
+    stages: Sequence[Stage],
+    tokens: int,
+    device: str,
+    folder: Path,
+    start: Path | None = None,
 ) -> Iterator[dict[str, float]]:
     """Trains and saves; yields a line of the loss curve now and then.
+
+    Args:
+        shape: of the network.
+        seed: of text and weights.
+        stages: one after another, each from the saved weights of the one before.
+        tokens: of a batch.
+        device: of torch.
+        folder: is written.
+        start: directory with the weights of the first stage, which is left out then.
 
     Raises:
         ValueError: the longest conversation does not fit into a batch.
     """
     if tokens < LONG:
         raise ValueError(f"a batch must have {LONG} tokens or more, got {tokens}")
-    torch.manual_seed(seed)
     torch.use_deterministic_algorithms(device == "cpu")
-    writer = Writer(kept_out())
-    sample = (writer.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
+    first = stages[0].writer()
+    sample = (first.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
     tokenizer = train_tokenizer((t for c in sample for t in texts_of(c)), shape.vocab_size)
-    plain = Encoder(tokenizer)
-    # Other conversations of the training's kind, and some in wordings that are kept out of it.
-    usual = tests_of(Writer(kept_out()), [seed, 2], plain)
-    unseen = tests_of(Writer(kept_out(), words="held_out", others=1.0), [seed, 3], plain)
+    plain, torn = Encoder(tokenizer), Encoder(tokenizer, TORN)
     save(tokenizer, folder)
     ids = {"bos_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END}
     (folder / "config.json").write_text(json.dumps(shape.config(ids), indent=1) + "\n")
-    model = Pocket(shape).to(device)
-    if steps >= COMPILED:
-        for layer in model.layers:  # one by one: compiled once for all
-            layer.compile(dynamic=False)
-    opts = optimisers(model, lr)
-    batches = stream(writer, plain, Encoder(tokenizer, TORN), seed, tokens)
-    sums, start = np.zeros(4), time.monotonic()
+    # Other conversations of the training's kind, and some in wordings that are kept out of it.
+    usual = tests_of(stages[0].writer(), [seed, 2], plain)
+    unseen = tests_of(Writer(kept_out(), words="held_out", others=1.0), [seed, 3], plain)
+    begin = time.monotonic()
+    for number, stage in enumerate(stages):
+        if number == 0 and start is not None:
+            shutil.copy(start / "model.safetensors", folder)
+            continue
+        torch.manual_seed(seed)
+        model = Pocket(shape).to(device)
+        if number:
+            model.take(load_file(folder / "model.safetensors", device=device))
+        if stage.steps >= COMPILED:
+            for layer in model.layers:  # one by one: compiled once for all
+                layer.compile(dynamic=False)
+        writer = stage.writer()
+        batches = stream(writer, plain, torn, 1000 * number + seed, tokens)
+        done = sum(s.steps for s in stages[:number])
+        for step, sums in _steps(model, stage, number == 0, writer, batches, device):
+            good, strange = (
+                float(np.mean([g for batch in tests for g in near_best(model, batch, device)]))
+                for tests in (usual, unseen)
+            )
+            yield {
+                "step": done + step, "answers": sums[0], "words": sums[1],
+                "readings": sums[2], "findings": sums[3], "near_best": good,
+                "unseen_wordings": strange, "seconds": time.monotonic() - begin,
+            }  # fmt: skip
+        save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
+
+
+def _steps(
+    model: Pocket,
+    stage: Stage,
+    growing: bool,
+    writer: Writer,
+    batches: Iterator[Batch],
+    device: str,
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Goes through a stage; yields steps done and mean losses since the last time."""
+    opts = optimisers(model, stage.lr)
+    sums, steps = np.zeros(4), stage.steps
     for step in range(steps):
-        schedule(writer, step, steps)
+        if growing:
+            schedule(writer, step, steps)
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = lr * rate(step, steps)
+                group["lr"] = stage.lr * rate(step, steps)
             opt.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=step < FINE * steps):
             answers, words, readings, findings = losses(model, next(batches), device)
@@ -168,18 +244,8 @@ def train(
             opt.step()
         sums += [answers.item(), words.item(), readings.item(), findings.item()]
         if (step + 1) % EVERY == 0 or step + 1 == steps:
-            n = step % EVERY + 1
-            good, strange = (
-                float(np.mean([g for batch in tests for g in near_best(model, batch, device)]))
-                for tests in (usual, unseen)
-            )
-            yield {
-                "step": step + 1, "answers": sums[0] / n, "words": sums[1] / n,
-                "readings": sums[2] / n, "findings": sums[3] / n, "near_best": good,
-                "unseen_wordings": strange, "seconds": time.monotonic() - start,
-            }  # fmt: skip
+            yield step + 1, sums / (step % EVERY + 1)
             sums[:] = 0
-    save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
 
 
 def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
@@ -189,7 +255,8 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: round(v, 4) for k, v in line.items()} for line in lines)
+        for line in lines:
+            writer.writerow({k: int(v) if k == "step" else round(v, 4) for k, v in line.items()})
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     steps = [line["step"] for line in lines]
     for name in ("answers", "words"):
@@ -207,38 +274,50 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
 def main() -> int:
     """Trains, exports and says how it goes; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.pocket.train", description=__doc__)
+    whole = sum(stage.steps for stage in STAGES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=7000, help="default: 7000")
+    parser.add_argument("--steps", type=int, default=whole, help=f"in all (default: {whole})")
     parser.add_argument("--tokens", type=int, default=9216, help="of a batch (default: 9216)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: 0.003)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--stages", type=int, default=2, choices=[1, 2], help="how many")
+    parser.add_argument("--start", type=Path, help="what --stages 1 --out wrote: goes on from it")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="directory to write")
     given = parser.parse_args()
     if given.tokens < LONG:
         parser.error(f"--tokens must be {LONG} or more, got {given.tokens}")
+    if given.start and (given.stages < 2 or not (given.start / "model.safetensors").is_file()):
+        parser.error(f"--start must hold model.safetensors and leave a stage, got {given.start}")
+    stages = [replace(s, steps=round(s.steps * given.steps / whole)) for s in STAGES]
     given.out.mkdir(parents=True, exist_ok=True)
-    lines = []
+    lines = _earlier(given.start) if given.start else []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     # Apart, until all of it is there: new tokens and old weights would make nonsense.
     with Progress(*columns) as progress, tempfile.TemporaryDirectory() as folder:
-        task = progress.add_task("training", total=given.steps)
+        task = progress.add_task("training", total=sum(s.steps for s in stages[: given.stages]))
+        spent = lines[-1]["seconds"] if lines else 0.0
         for line in train(
-            Shape(VOCABULARY), given.seed, given.steps, given.tokens, given.lr, given.device,
-            Path(folder),
+            Shape(VOCABULARY), given.seed, stages[: given.stages], given.tokens, given.device,
+            Path(folder), given.start,
         ):  # fmt: skip
-            lines.append(line)
+            lines.append(line | {"seconds": spent + line["seconds"]})
             told = f"loss {line['answers']:.3f}, best option {line['near_best']:.1%}"
             told += f", in unseen wordings {line['unseen_wordings']:.1%}"
             progress.update(task, completed=line["step"], description=told)
             if not progress.console.is_terminal:
-                print(f"step {line['step']} of {given.steps}: {told}", flush=True)
+                print(f"step {line['step']}: {told}", flush=True)
         draw_curve(lines, Path(folder) / "training.csv")
         export(Path(folder))
         for path in sorted(Path(folder).iterdir()):
-            shutil.copy(path, given.out)
+            shutil.copyfile(path, given.out / path.name)
     where = "" if given.out == WEIGHTS else f" --weights {given.out}"
     print(f"weights: {given.out}; now `python -m sim.pocket.evaluate{where}`")
     return 0
+
+
+def _earlier(folder: Path) -> list[dict[str, float]]:
+    """Lines of the loss curve of the first stage."""
+    with (folder / "training.csv").open(newline="") as file:
+        return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from sim.configs import CONF
 
 HERE = Path(__file__).parent
+FRAMES = 0.5  # share of other option lines that are said with made-up words
 SVO = ("altruistic", "prosocial", "individualistic", "competitive")
 # Where the agents' own wordings stand.
 OWN = {
@@ -37,7 +38,7 @@ def plain(name: str) -> Any:
 
 @cache
 def bank(words: str) -> dict[str, list[str]]:
-    """Ways to say each thing: `training`, or `held_out` and `fresh`, for evaluation alone."""
+    """Ways to say each thing: `training`; or `held_out` ..., for evaluation alone."""
     return plain("wordings.yaml")[words]
 
 
@@ -69,6 +70,7 @@ class Speech:
     rng: np.random.Generator
     others: float  # share of slots worded in another way
     words: str
+    frames: float = FRAMES
     _chosen: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, slot: str) -> str:
@@ -94,8 +96,21 @@ class Speech:
         return pick(self.rng, known[slots])
 
     def _option(self, parts: Any) -> str:
-        """An option's line, one person first or the other."""
-        both = [pick(self.rng, parts["mine"]), pick(self.rng, parts["theirs"])]
+        """An option's line, one person first or the other.
+
+        A share of the lines says it with made-up words, so that only the persons tell whose
+        payoff is whose.
+        """
+        if not self.frames or self.rng.random() >= self.frames:
+            both = [pick(self.rng, parts["mine"]), pick(self.rng, parts["theirs"])]
+        else:
+            frame = pick(self.rng, parts["frames"])
+            made = {"w": self._word()[:-1], "v": self._word()}
+            # Words of the frame first: what is left in braces is filled in by the game.
+            both = [
+                frame.format(who=pick(self.rng, parts[whose]), n=n, unit="{unit}", **made)
+                for whose, n in (("me", "{self}"), ("them", "{other}"))
+            ]
         if self.rng.random() < 0.3:
             both.reverse()
         return pick(self.rng, parts["joins"]).join(both)
