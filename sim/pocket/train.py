@@ -265,7 +265,7 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
     left.legend(frameon=False)
     for name, label in (("near_best", "wordings of the training"), ("unseen_wordings", "unseen")):
         right.plot(steps, [100 * line[name] for line in lines], label=label)
-    right.set(xlabel="step", ylabel="likeliest option is one of the best, %", ylim=(0, 100))
+    right.set(xlabel="step", ylabel="takes one of the best options, %", ylim=(0, 100))
     right.legend(frameon=False)
     figure.savefig(path.with_suffix(".png"), dpi=150)
     plt.close(figure)
