@@ -1,5 +1,7 @@
 """The loop, the conversations and the rows that they leave."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -159,30 +161,21 @@ def test_a_failed_call_stops_a_study_that_says_so_and_is_asked_again_on_resume(t
     assert second.asked[0].slot == (2, 0, 3, 0, 0)
 
 
-def test_an_error_in_an_induction_leaves_its_decision_as_an_error_and_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    "induced", [Reply("", error="boom"), Reply(" \n", reasoning="hm")], ids=["failed", "wordless"]
+)
+def test_an_induction_without_a_reply_leaves_its_decisions_as_errors(tmp_path, induced):
     agents: dict[str, Agent] = {
         "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
     }
 
     def say(request):
-        return Reply("", error="boom") if request.labels is None else "Answer: A"
+        return replace(induced) if request.labels is None else "Answer: A"
 
     tables, *_ = play(tmp_path / "r", Sayings(say), agents=agents, members=1)
     rows = decisions(tables)
     assert rows.height == 6 and rows["status"].unique().to_list() == ["error"]
     assert rows.select("request", "reply", "prompt_tokens").null_count().row(0) == (6, 6, 6)
-
-
-def test_an_induction_without_a_word_leaves_errors_and_no_empty_goal(tmp_path):
-    agents: dict[str, Agent] = {
-        "hvae": setup.build(compose("agent=hvae", "env=svo_slider")).cast.agents[0]
-    }
-
-    def say(request):
-        return Reply(" \n", reasoning="hm") if request.labels is None else "Answer: A"
-
-    tables, *_ = play(tmp_path / "r", Sayings(say), agents=agents, members=1)
-    assert decisions(tables)["status"].unique().to_list() == ["error"]
 
 
 def test_a_reply_that_was_cut_is_not_read_for_what_may_have_been_going_on(tmp_path):

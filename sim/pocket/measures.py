@@ -138,14 +138,15 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
         if last.choice is not None and last.choice.value is not None and not last.silent:
             talks.append(talk)
     tips: list[Message | None] = [None] * n
-    goals: list[tuple[str, str]] = [("", "")] * n  # as written, and as the model stated it
+    own_words: list[dict[str, str]] = [{} for _ in talks]  # what is written -> what it said
     good: dict[int, list[Score]] = {}
     read: dict[int, list[float]] = {}
     for turn in range(max(len(talk) for talk in talks)):
         live = [i for i, talk in enumerate(talks) if turn < len(talk)]
         for i in live:
             for role, content in talks[i][turn].said:
-                content = content.replace(*goals[i]) if goals[i][0] else content
+                for written, spoken in own_words[i].items():  # the goal, in reminders
+                    content = content.replace(written, spoken)
                 tips[i] = Message(role, content, tips[i])
         choices = [talks[i][turn].choice for i in live]
         labels = [tuple(c.labels) if c else None for c in choices]
@@ -153,7 +154,7 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
         for i, choice, reply in zip(live, choices, replies, strict=True):
             tips[i] = Message("assistant", reply.text, tips[i])
             if choice is None:
-                goals[i] = "".join(talks[i][turn].reply), reply.text
+                own_words[i]["".join(talks[i][turn].reply)] = reply.text
                 continue
             assert choice.payoffs is not None and choice.value is not None
             option = _option(reply.text, choice.labels)
