@@ -16,7 +16,11 @@ PAD, END = 0, 1
 # A digit, a capital by itself (an option's letter), each with the blank before it, a colon and
 # line ends are pieces of their own. So "Answer:" has the same tokens whatever follows, and a
 # reply that an engine forces up to its label keeps to the tokens of the training.
-PIECES = r" ?\d|\n+|:| ?\b[A-Z]\b"
+# Words for persons are too: whose payoff is whose has to be read in wordings never seen.
+PIECES = (
+    r" ?\d|\n+|:| ?\b[A-Z]\b"
+    r"| ?\b(?:you|your|yours|yourself|me|my|mine|myself|self|others?|them|they|theirs?)\b"
+)
 LONGEST = 28  # characters of a token
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"

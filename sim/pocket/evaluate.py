@@ -59,7 +59,7 @@ def main() -> int:
         with console.status("evaluating ..."):
             for mode in ("text", "label"):
                 lines += games(model, given.n, mode)
-            for words in ("held_out", "seen_once", "fresh"):
+            for words in ("held_out", "fresh"):
                 lines += wordings(backend, given.n, words)
             lines += orders(backend, 8 * given.n)
             lines += people(model, 2 * given.n)

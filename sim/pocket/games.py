@@ -26,7 +26,7 @@ MEASURED = {
     "altruistic": 61.39,
 }
 BLUR = 0.01  # of an item's range: utilities this close are nearly equally good
-LAPSE = 0.035  # share of choices made by lot: agents without a fault could not be measured
+LAPSE = 0.025  # share of choices made by lot: agents without a fault could not be measured
 
 
 def utility(voice: str, options: Options) -> NDArray[np.float64]:

@@ -201,14 +201,3 @@ class Pocket(nn.Module):
             for name, p in self.state_dict().items()
             if not name.startswith(("reads.", "finds."))
         }
-
-    def take(self, weights: dict[str, Tensor]) -> None:
-        """Takes over what was saved; the heads that are not saved stay as they are.
-
-        Raises:
-            ValueError: it is of another network.
-        """
-        told = {name.removeprefix("model."): p for name, p in weights.items()}
-        missing, unknown = self.load_state_dict(told, strict=False)
-        if unknown or any(not name.startswith(("reads.", "finds.")) for name in missing):
-            raise ValueError(f"weights must be of this network, got {sorted(weights)[:3]} ...")

@@ -88,14 +88,14 @@ class Writer:
         self._games = games or Games(kept_out)
         self._words, self._others, self._dilemmas = words, others, dilemmas
         self.max_options, self.max_items = max_options, max_items
-        self._frames, self._lapse = frames, lapse
+        self.frames, self._lapse = frames, lapse
 
     def conversation(self, rng: np.random.Generator) -> list[Exchange]:
         """One whole conversation."""
         others = self._others
         if others is None:
-            others = float(pick(rng, [0.0, 0.0, 0.3, 0.7, 1.0]))
-        speech = Speech(rng, others, self._words, self._frames)
+            others = float(pick(rng, [0.0, 0.3, 0.7, 1.0]))
+        speech = Speech(rng, others, self._words, self.frames)
         n = int(rng.integers(1, self.max_items + 1))
         if rng.random() < 0.03 and self.max_items > 3:
             n = int(rng.integers(7, 16))

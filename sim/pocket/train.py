@@ -11,29 +11,27 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from sim.inference.onnx_export import export
 from sim.pocket.batches import LONG, ROW, WORD, Batch, Rows, encode, stream
 from sim.pocket.encode import END, PAD, Encoder, save, texts_of, train_tokenizer
-from sim.pocket.games import LAPSE
 from sim.pocket.kept_out import kept_out
 from sim.pocket.network import Pocket, Shape
 from sim.pocket.text import Writer
 from sim.pocket.words import FRAMES
 
 READ = 0.02  # weight of a point of error in reading and finding payoffs
-FINE = 0.96  # share of the steps in bfloat16, five times as fast; the rest is fine work
+STEPS, RATE = 9000, 3e-3
+FINE = 0.97  # share of the steps in bfloat16, five times as fast; the rest is fine work
 COMPILED = 200  # steps from which it pays to fuse what is between the products: twice as fast
 TORN = 0.06  # chance of a cut behind a character, in a third of the conversations
 POINTS = 100.0  # payoffs are read in hundreds
@@ -41,31 +39,6 @@ VOCABULARY = 2048
 EVERY = 250  # steps to a line of the loss curve
 TESTED = 18  # rows of the batches that it is tested on
 WEIGHTS = Path(__file__).parent / "weights"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training, with optimisers of its own.
-
-    Attributes:
-        steps: of it.
-        lr: highest learning rate.
-        frames: share of other option lines that are said with made-up words.
-        lapse: share of choices made by lot.
-    """
-
-    steps: int
-    lr: float
-    frames: float
-    lapse: float
-
-    def writer(self) -> Writer:
-        """Of its text."""
-        return Writer(kept_out(), frames=self.frames, lapse=self.lapse)
-
-
-# First to read and compare what is said in known ways, then in ways that nobody has met.
-STAGES = (Stage(7000, 3e-3, 0.0, 0.015), Stage(2000, 1.5e-3, FRAMES, LAPSE))
 
 
 def arrays(batch: Batch, device: str) -> list[Tensor]:
@@ -98,7 +71,7 @@ def losses(model: Pocket, batch: Batch, device: str) -> tuple[Tensor, Tensor, Te
     return answers, words, readings, findings
 
 
-def optimisers(model: Pocket, lr: float) -> list[torch.optim.Optimizer]:
+def optimisers(model: Pocket) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, Adam for all else."""
     matrices = [
         p for name, p in model.named_parameters() if name.startswith("layers") and p.dim() == 2
@@ -106,15 +79,15 @@ def optimisers(model: Pocket, lr: float) -> list[torch.optim.Optimizer]:
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
-        torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
 def rate(step: int, steps: int) -> float:
-    """Share of the learning rate: a short rise, then down to nothing."""
+    """Learning rate: a short rise, then down to nothing."""
     rise = min(200, steps // 10 + 1)
-    return min((step + 1) / rise, 1.0) * min(1.0, (steps - step) / (0.6 * steps))
+    return RATE * min((step + 1) / rise, 1.0) * min(1.0, (steps - step) / (0.6 * steps))
 
 
 def near_best(model: Pocket, batch: Batch, device: str) -> list[bool]:
@@ -149,30 +122,23 @@ def tests_of(writer: Writer, seed: list[int], encoder: Encoder) -> list[Batch]:
 
 
 def schedule(writer: Writer, step: int, steps: int) -> None:
-    """Few options and short conversations first, so that reading comes before comparing."""
-    grown = min(1.0, step / (0.15 * steps))
-    writer.max_options = 3 + round(6 * grown)
+    """Few options first, so that reading comes before comparing; made-up words later."""
+    writer.max_options = 3 + round(6 * min(1.0, step / (0.15 * steps)))
+    writer.frames = FRAMES * min(1.0, max(0.0, step / steps - 0.1) / 0.2)
 
 
 def train(
-    shape: Shape,
-    seed: int,
-    stages: Sequence[Stage],
-    tokens: int,
-    device: str,
-    folder: Path,
-    start: Path | None = None,
+    shape: Shape, seed: int, steps: int, tokens: int, device: str, folder: Path
 ) -> Iterator[dict[str, float]]:
     """Trains and saves; yields a line of the loss curve now and then.
 
     Args:
         shape: of the network.
         seed: of text and weights.
-        stages: one after another, each from the saved weights of the one before.
+        steps: batches.
         tokens: of a batch.
         device: of torch.
         folder: is written.
-        start: directory with the weights of the first stage, which is left out then.
 
     Raises:
         ValueError: the longest conversation does not fit into a batch.
@@ -180,61 +146,29 @@ def train(
     if tokens < LONG:
         raise ValueError(f"a batch must have {LONG} tokens or more, got {tokens}")
     torch.use_deterministic_algorithms(device == "cpu")
-    first = stages[0].writer()
-    sample = (first.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
+    torch.manual_seed(seed)
+    writer = Writer(kept_out())
+    sample = (writer.conversation(np.random.default_rng([seed, 1, k])) for k in range(4000))
     tokenizer = train_tokenizer((t for c in sample for t in texts_of(c)), shape.vocab_size)
     plain, torn = Encoder(tokenizer), Encoder(tokenizer, TORN)
     save(tokenizer, folder)
     ids = {"bos_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END}
     (folder / "config.json").write_text(json.dumps(shape.config(ids), indent=1) + "\n")
     # Other conversations of the training's kind, and some in wordings that are kept out of it.
-    usual = tests_of(stages[0].writer(), [seed, 2], plain)
+    usual = tests_of(writer, [seed, 2], plain)
     unseen = tests_of(Writer(kept_out(), words="held_out", others=1.0), [seed, 3], plain)
-    begin = time.monotonic()
-    for number, stage in enumerate(stages):
-        if number == 0 and start is not None:
-            shutil.copy(start / "model.safetensors", folder)
-            continue
-        torch.manual_seed(seed)
-        model = Pocket(shape).to(device)
-        if number:
-            model.take(load_file(folder / "model.safetensors", device=device))
-        if stage.steps >= COMPILED:
-            for layer in model.layers:  # one by one: compiled once for all
-                layer.compile(dynamic=False)
-        writer = stage.writer()
-        batches = stream(writer, plain, torn, 1000 * number + seed, tokens)
-        done = sum(s.steps for s in stages[:number])
-        for step, sums in _steps(model, stage, number == 0, writer, batches, device):
-            good, strange = (
-                float(np.mean([g for batch in tests for g in near_best(model, batch, device)]))
-                for tests in (usual, unseen)
-            )
-            yield {
-                "step": done + step, "answers": sums[0], "words": sums[1],
-                "readings": sums[2], "findings": sums[3], "near_best": good,
-                "unseen_wordings": strange, "seconds": time.monotonic() - begin,
-            }  # fmt: skip
-        save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
-
-
-def _steps(
-    model: Pocket,
-    stage: Stage,
-    growing: bool,
-    writer: Writer,
-    batches: Iterator[Batch],
-    device: str,
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Goes through a stage; yields steps done and mean losses since the last time."""
-    opts = optimisers(model, stage.lr)
-    sums, steps = np.zeros(4), stage.steps
+    model = Pocket(shape).to(device)
+    if steps >= COMPILED:
+        for layer in model.layers:  # one by one: compiled once for all
+            layer.compile(dynamic=False)
+    opts = optimisers(model)
+    batches = stream(writer, plain, torn, seed, tokens)
+    begin, sums = time.monotonic(), np.zeros(4)
     for step in range(steps):
-        if growing:
-            schedule(writer, step, steps)
+        schedule(writer, step, steps)
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = stage.lr * rate(step, steps)
+                group["lr"] = rate(step, steps)
             opt.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=step < FINE * steps):
             answers, words, readings, findings = losses(model, next(batches), device)
@@ -244,8 +178,18 @@ def _steps(
             opt.step()
         sums += [answers.item(), words.item(), readings.item(), findings.item()]
         if (step + 1) % EVERY == 0 or step + 1 == steps:
-            yield step + 1, sums / (step % EVERY + 1)
+            good, strange = (
+                float(np.mean([g for batch in tests for g in near_best(model, batch, device)]))
+                for tests in (usual, unseen)
+            )
+            mean = sums / (step % EVERY + 1)
+            yield {
+                "step": step + 1, "answers": mean[0], "words": mean[1],
+                "readings": mean[2], "findings": mean[3], "near_best": good,
+                "unseen_wordings": strange, "seconds": time.monotonic() - begin,
+            }  # fmt: skip
             sums[:] = 0
+    save_file(model.weights(), folder / "model.safetensors", {"format": "pt"})
 
 
 def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
@@ -274,32 +218,23 @@ def draw_curve(lines: list[dict[str, float]], path: Path) -> None:
 def main() -> int:
     """Trains, exports and says how it goes; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.pocket.train", description=__doc__)
-    whole = sum(stage.steps for stage in STAGES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=whole, help=f"in all (default: {whole})")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
     parser.add_argument("--tokens", type=int, default=9216, help="of a batch (default: 9216)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--stages", type=int, default=2, choices=[1, 2], help="how many")
-    parser.add_argument("--start", type=Path, help="what --stages 1 --out wrote: goes on from it")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="directory to write")
     given = parser.parse_args()
     if given.tokens < LONG:
         parser.error(f"--tokens must be {LONG} or more, got {given.tokens}")
-    if given.start and (given.stages < 2 or not (given.start / "model.safetensors").is_file()):
-        parser.error(f"--start must hold model.safetensors and leave a stage, got {given.start}")
-    stages = [replace(s, steps=round(s.steps * given.steps / whole)) for s in STAGES]
     given.out.mkdir(parents=True, exist_ok=True)
-    lines = _earlier(given.start) if given.start else []
+    lines = []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     # Apart, until all of it is there: new tokens and old weights would make nonsense.
     with Progress(*columns) as progress, tempfile.TemporaryDirectory() as folder:
-        task = progress.add_task("training", total=sum(s.steps for s in stages[: given.stages]))
-        spent = lines[-1]["seconds"] if lines else 0.0
-        for line in train(
-            Shape(VOCABULARY), given.seed, stages[: given.stages], given.tokens, given.device,
-            Path(folder), given.start,
-        ):  # fmt: skip
-            lines.append(line | {"seconds": spent + line["seconds"]})
+        task = progress.add_task("training", total=given.steps)
+        shape = Shape(VOCABULARY)
+        for line in train(shape, given.seed, given.steps, given.tokens, given.device, Path(folder)):
+            lines.append(line)
             told = f"loss {line['answers']:.3f}, best option {line['near_best']:.1%}"
             told += f", in unseen wordings {line['unseen_wordings']:.1%}"
             progress.update(task, completed=line["step"], description=told)
@@ -312,12 +247,6 @@ def main() -> int:
     where = "" if given.out == WEIGHTS else f" --weights {given.out}"
     print(f"weights: {given.out}; now `python -m sim.pocket.evaluate{where}`")
     return 0
-
-
-def _earlier(folder: Path) -> list[dict[str, float]]:
-    """Lines of the loss curve of the first stage."""
-    with (folder / "training.csv").open(newline="") as file:
-        return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
 
 
 if __name__ == "__main__":

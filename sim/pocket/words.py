@@ -13,7 +13,23 @@ from omegaconf import OmegaConf
 from sim.configs import CONF
 
 HERE = Path(__file__).parent
-FRAMES = 0.5  # share of other option lines that are said with made-up words
+FRAMES = 0.6  # share of other option lines that are said with made-up words
+ONSETS = (
+    *"bcdfghjklmnprstvwyz",
+    "",
+    "br",
+    "ch",
+    "cl",
+    "fl",
+    "gr",
+    "pl",
+    "pr",
+    "sh",
+    "st",
+    "tr",
+    "wh",
+)
+CODAS = ("", "", "", "", *"nrlstkmpd", "ck", "nd", "nt", "rt", "st", "ll", "ss", "se", "te", "ve")
 SVO = ("altruistic", "prosocial", "individualistic", "competitive")
 # Where the agents' own wordings stand.
 OWN = {
@@ -38,7 +54,7 @@ def plain(name: str) -> Any:
 
 @cache
 def bank(words: str) -> dict[str, list[str]]:
-    """Ways to say each thing: `training`; or `held_out` ..., for evaluation alone."""
+    """Ways to say each thing: `training`; or `held_out`, `fresh`, for evaluation alone."""
     return plain("wordings.yaml")[words]
 
 
@@ -92,7 +108,7 @@ class Speech:
         if slots == "units" and self.words == "training" and self.rng.random() < 0.6:
             if self.rng.random() < 0.5:
                 return f"{pick(self.rng, known['measures'])} of {pick(self.rng, known['stuffs'])}"
-            return self._word()
+            return self._word() + "s"
         return pick(self.rng, known[slots])
 
     def _option(self, parts: Any) -> str:
@@ -104,21 +120,34 @@ class Speech:
         if not self.frames or self.rng.random() >= self.frames:
             both = [pick(self.rng, parts["mine"]), pick(self.rng, parts["theirs"])]
         else:
-            frame = pick(self.rng, parts["frames"])
-            made = {"w": self._word()[:-1], "v": self._word()}
-            # Words of the frame first: what is left in braces is filled in by the game.
-            both = [
-                frame.format(who=pick(self.rng, parts[whose]), n=n, unit="{unit}", **made)
-                for whose, n in (("me", "{self}"), ("them", "{other}"))
-            ]
+            both = self._framed(parts)
         if self.rng.random() < 0.3:
             both.reverse()
         return pick(self.rng, parts["joins"]).join(both)
 
+    def _framed(self, parts: Any) -> list[str]:
+        """What each person gets, in a frame with made-up words."""
+        frame = pick(self.rng, parts["frames"])
+        number = pick(self.rng, parts["numbers"]) if self.rng.random() < 0.3 else "{n}"
+        made = {"w": self._word(), "v": self._word()}
+        both = []
+        for me, payoff in ((True, "{self}"), (False, "{other}")):
+            # Some verbs change with the person ("you keep, they are given").
+            words = made if me or self.rng.random() < 0.8 else made | {"w": self._word()}
+            # What is left in braces is filled in by the game.
+            both.append(
+                frame.format(
+                    who=pick(self.rng, parts["me" if me else "them"]),
+                    whose=pick(self.rng, parts["whose_me" if me else "whose_them"]),
+                    n=number.format(n=payoff), unit="{unit}", **words,
+                )
+            )  # fmt: skip
+        return both
+
     def _word(self) -> str:
-        """A plural that means nothing: what a unit is called must not matter."""
+        """A word that means nothing: which words stand beside the persons must not matter."""
         syllables = [
-            pick(self.rng, "bdfghklmnprstvwz") + pick(self.rng, "aeiou") + pick(self.rng, " nrlst")
+            pick(self.rng, ONSETS) + pick(self.rng, "aeiou") + pick(self.rng, CODAS)
             for _ in range(int(self.rng.integers(1, 4)))
         ]
-        return "".join(syllables).replace(" ", "") + "s"
+        return "".join(syllables)
