@@ -119,8 +119,15 @@ class Journal:
         )
 
     def greedy(self, key: bytes) -> tuple[int, Reply] | None:
-        """Id and reply of an answered request that draws nothing, by key."""
-        row = self._db.execute("SELECT id FROM requests WHERE key = ? AND draw = 0", (key,))
+        """Id and reply of an answered request that draws nothing, by key.
+
+        A failed call is no answer: it stays where it failed.
+        """
+        row = self._db.execute(
+            "SELECT id FROM requests JOIN replies ON request = id "
+            "WHERE key = ? AND draw = 0 AND error IS NULL",
+            (key,),
+        )
         found = row.fetchone()
         if found is None:
             return None

@@ -216,6 +216,19 @@ def test_a_model_without_tokenizer_template_or_end_is_refused_in_a_sentence(tmp_
         Chat.load("c", whole, None, {})
 
 
+def test_another_tokenizer_or_end_tells_models_apart(folder, tmp_path):
+    known = Chat.load("x", folder, None, {}).hash
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    assert Chat.load("x", other, None, {}).hash != known
+    (other / "generation_config.json").unlink()
+    assert Chat.load("x", other, None, {}).hash == known
+    tokens = json.loads((other / "tokenizer.json").read_text())
+    tokens["model"]["merges"].pop()
+    (other / "tokenizer.json").write_text(json.dumps(tokens))
+    assert Chat.load("x", other, None, {}).hash != known
+
+
 def test_switches_reach_the_template_and_tell_models_apart(folder):
     plain, thinking = chat(folder, CHATML), chat(folder, CHATML, enable_thinking=True)
     assert plain.hash != thinking.hash

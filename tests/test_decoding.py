@@ -11,7 +11,7 @@ import pytest
 from tiny_model import make
 
 from agents.base import Message
-from sim.errors import Refusal
+from sim.errors import CallFailed, Refusal
 from sim.inference import modes
 from sim.inference.base import Reply, Request, Slot
 from sim.inference.kv import Past, Store
@@ -300,6 +300,35 @@ def test_logits_that_are_no_numbers_are_an_error_and_no_answer(
     (reply,) = ask(backend, messages(1), mode, LABELS if mode != "text" else None)
     assert reply.error is not None and reply.error.startswith("NotANumber: ")
     assert reply.text == "" and reply.option_logprobs is None
+
+
+def test_an_engine_that_fails_stops_the_run_in_a_sentence(folder, monkeypatch):
+    backend = embedded(folder)
+
+    def fails(past, ids, starts):
+        raise RuntimeError("CUDA error: an illegal instruction")
+
+    monkeypatch.setattr(backend._network, "forward", fails)
+    with pytest.raises(CallFailed, match=r"failed \(RuntimeError: CUDA error.*\) with 3 req"):
+        ask(backend, messages(3))
+
+
+def test_memory_that_runs_out_while_a_batch_grows_leaves_nothing_half_grown(folder):
+    network = embedded(folder)._network
+    past = Past.empty(network.shapes, 1, 8, network.zeros)
+    past.width, calls = 8, []
+
+    def short(shape):
+        calls.append(shape)
+        if len(calls) == 2:
+            raise MemoryError
+        return network.zeros(shape)
+
+    with pytest.raises(MemoryError):
+        past.reserve(1, short)
+    assert past.room == 8
+    past.reserve(1, short)
+    assert len({array.shape[2] for array in past.arrays}) == 1 and past.room > 8
 
 
 def test_a_kept_block_has_one_place_even_where_there_is_hardly_room(folder):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,8 @@ from tokenizers import Tokenizer
 from agents.base import Member, Rows, Seat
 from sim import setup
 from sim.analysis.angle import angle
-from sim.analysis.human import MEAN, percentiles
+from sim.analysis.human import CATEGORY, MEAN, percentiles
+from sim.analysis.slider import category
 from sim.inference.chat import Chat
 from sim.inference.models import POCKET
 from sim.pocket.batches import encode, stream
@@ -22,7 +24,7 @@ from sim.pocket.encode import Encoder, texts_of
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
 from sim.pocket.scores import Score, line, near_best
-from sim.pocket.text import METHODS, Writer
+from sim.pocket.text import Exchange, Writer
 from sim.pocket.words import bank, definitions, own
 
 PLAIN = Writer(kept_out(), others=0.0, dilemmas=0.0)
@@ -32,48 +34,40 @@ def talks(writer: Writer, n: int, seed: int = 0):
     return [writer.conversation(np.random.default_rng([seed, k])) for k in range(n)]
 
 
-@pytest.mark.parametrize("agent", ["hvae", "hvae_goal", "definition", "control"])
+def drawn(method: str, value: str | None, monkeypatch) -> list[Exchange]:
+    """A conversation of the training in our own words: six choices, the first of nine options."""
+    monkeypatch.setattr("sim.pocket.text.METHODS", (method,))
+    for k in itertools.count():
+        talk = PLAIN.conversation(np.random.default_rng([9, k]))
+        asked = [e for e in talk if e.choice is not None]
+        first = asked[0].choice
+        told = method != "definition" or definitions()[value] in talk[0].said[0][1]
+        if len(asked) == 6 and len(first.labels) == 9 and first.value == value and told:
+            return talk[: next(i for i, e in enumerate(talk) if e.choice is not None) + 1]
+    raise AssertionError
+
+
+@pytest.mark.parametrize("agent", ["hvae", "hvae_goal", "definition", "control", "control_goal"])
 @pytest.mark.parametrize("mode", ["text", "choice", "regex", "json", "label"])
-def test_the_prompts_of_training_are_those_that_the_agents_send(agent, mode):
-    parts = setup.build(compose(f"agent={agent}", "model=scripted", "env=svo_generated"))
+def test_the_prompts_of_training_are_those_that_the_agents_send(agent, mode, monkeypatch):
+    monkeypatch.setattr("sim.pocket.text.MODES", (mode,))
+    value = None if agent.startswith("control") else "prosocial"
+    talk = drawn(agent, value, monkeypatch)
+    name = {"control": "hvae", "control_goal": "hvae_goal"}.get(agent, agent)
+    parts = setup.build(compose(f"agent={name}", "model=scripted", "env=svo_generated"))
     kind = parts.cast.agents[0]
     kind = type(kind)(kind._method, "shared", mode)
-    value = "prosocial"
     game, slots = parts.game, np.zeros(1, np.int64)
     game.reset(slots, np.ones(1, np.uint64))
     seen = game.observe(slots, slots)
+    seen["payoffs"][0] = talk[-1].choice.payoffs
     words = game.describe(seen)
-    seat = Seat(Member("m", value, 45.0, definitions()[value]), game.preview)
-    said = []
-    for _ in range(5):
+    definition = definitions()[value] if value else None
+    seat = Seat(Member("m", value, 45.0 if value else None, definition), game.preview)
+    for exchange in talk:
         (turn,) = kind.act(Rows(seen, np.zeros(1), lambda n: np.zeros((1, n)), [seat], words))
-        said += turn.messages
-        if turn.labels is not None:
-            break
-        seat.reply = "I want much."
-    told = own()
-    lines = "\n".join(
-        f"{'ABCDEFGHI'[i]}: " + told["option"].format(self=a, other=b, unit="points")
-        for i, (a, b) in enumerate(seen["payoffs"][0].astype(int).tolist())
-    )
-    other = "another person, whom you do not know"
-    asked = told["text"].format(n=9, unit="points", other=other, options=lines)
-    reminder = {
-        "hvae": told["reminder_plain"].format(value=value),
-        "hvae_goal": told["reminder_goal"].format(goal="I want much."),
-    }.get(agent, "")
-    parts_ = [asked, reminder, told[f"{mode}_format"]]
-    assert said[-1] == ("user", "\n\n".join(p for p in parts_ if p))
-    if agent == "definition":
-        system = told["system"].format(value=value, definition=definitions()[value])
-        assert said[0] == ("system", system)
-    if agent.startswith("hvae"):
-        assert said[0][1] == told["describe"].format(value=value)
-        assert said[1][1] == told["role"].format(value=value)
-    if agent == "hvae_goal":
-        preview = told["preview"].format(n=6, unit="points", other=other)
-        given = told["given"].format(value=value)
-        assert said[2][1] == told["goal"].format(preview=preview, given=given)
+        assert [tuple(m) for m in turn.messages] == exchange.said
+        seat.reply = "".join(exchange.reply)
 
 
 def test_the_published_slider_and_the_items_of_the_evaluation_are_never_drawn():
@@ -90,7 +84,7 @@ def test_the_published_slider_and_the_items_of_the_evaluation_are_never_drawn():
 
 def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training():
     training = bank("training")
-    blocks = ("held_out", "fresh")
+    blocks = ("development", "fresh")
     for words in blocks:
         for slot, wordings in bank(words).items():
             known = training[slot]
@@ -105,12 +99,40 @@ def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training
         assert not any(set(w) & set(bank(one)[slot]) for slot, w in bank(other).items())
 
 
-def test_every_method_and_mode_and_order_is_met():
+def test_no_fresh_option_line_is_one_that_the_frames_of_the_training_may_give():
+    parts = bank("training")["option"]
+
+    def any_of(wordings: list[str]) -> str:
+        return f"(?:{'|'.join(re.escape(w) for w in wordings)})"
+
+    def side(frame: str, me: bool) -> str:
+        numbers = any_of([*parts["numbers"], "{n}"]).replace(
+            re.escape("{n}"), re.escape("{self}" if me else "{other}")
+        )
+        known = {"w": "[a-z]+", "v": "[a-z]+", "n": numbers, "unit": re.escape("{unit}")}
+        known["who"] = any_of(parts["me" if me else "them"])
+        known["whose"] = any_of(parts["whose_me" if me else "whose_them"])
+        pieces = re.split(r"[{](\w+)[}]", frame)
+        return "".join(known[x] if i % 2 else re.escape(x) for i, x in enumerate(pieces))
+
+    patterns = []
+    for frame in parts["frames"]:
+        both = [side(frame, True), side(frame, False)]
+        patterns += [any_of(parts["joins"]).join(order) for order in (both, both[::-1])]
+    assert any(re.fullmatch(x, "you vlop +{self}; the other side vlop +{other}") for x in patterns)
+    for fresh in bank("fresh")["option"]:
+        assert not any(re.fullmatch(x, fresh) for x in patterns), fresh
+
+
+def test_every_method_and_mode_and_width_is_met():
     seen = talks(Writer(kept_out()), 600)
-    text = [" ".join(c for e in talk for _, c in e.said) for talk in seen]
-    assert len(METHODS) == 5 and any("JSON" in t for t in text)
-    assert any("state in one single sentence" in t for t in text)
-    assert any(t.startswith("You are a person with a") for t in text)
+    told = [" ".join(c for e in talk for _, c in e.said) for talk in seen]
+    for mode in ("text", "regex", "choice", "label", "json"):
+        assert any(own()[f"{mode}_format"] in t for t in told), mode
+    assert any("state in one single sentence" in t for t in told)
+    assert any(t.startswith("You are a person with a") for t in told)
+    values = {e.choice.value for talk in seen for e in talk if e.choice}
+    assert {None, *definitions()} <= values
     widths = {len(e.choice.labels) for talk in seen for e in talk if e.choice}
     assert widths == set(range(2, 10))
 
@@ -226,8 +248,8 @@ def test_the_same_seed_gives_the_same_batches():
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
+    from sim.pocket.learning import train
     from sim.pocket.network import Shape
-    from sim.pocket.train import train
 
     def made(name: str, seed: int) -> list[bytes]:
         folder = tmp_path / name
@@ -263,7 +285,7 @@ def test_the_evaluation_tells_weights_lot_and_what_was_taught(tmp_path):
     told = json.loads(out.read_text())
     assert told["weights"][0]["sha256"][:12] in done.stdout
     near = [x for x in told["lines"] if "near the best" in x["what"]]
-    assert len(near) == 7 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
+    assert len(near) == 6 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
     refused = subprocess.run(
         [*command, str(out), "--weights", str(tmp_path)], capture_output=True, text=True
     )
@@ -304,3 +326,17 @@ def test_the_model_that_ships_follows_four_orientations_and_reads_nearly_always(
     ordered = [means[v] for v in ("competitive", "individualistic", "prosocial", "altruistic")]
     assert all(b - a > 8 for a, b in itertools.pairwise(ordered)), means
     assert abs(means[None] - MEAN) < 10
+
+
+def test_controls_of_the_model_that_ships_answer_like_people(play):
+    folder = play(
+        "experiment=hvae", "model=pocket", "agent=hvae", "population=counts",
+        *(f"population.counts.{value}=0" for value in definitions()),
+        "population.counts.control=200",
+    )  # fmt: skip
+    rows = pl.read_parquet(folder / "decisions.parquet").drop_nulls("action")
+    sheets = rows.group_by("agent_id").agg("payoff_self", "payoff_other").drop("agent_id")
+    whole = [np.stack([a, b], 1) for a, b in sheets.iter_rows() if len(a) == 6]
+    angles = angle(np.array(whole, float), (50.0, 50.0), 50.0)
+    assert len(whole) >= 180 and abs(angles.mean() - MEAN) < 6
+    assert abs((category(angles) == "prosocial").mean() - CATEGORY["prosocial"]) < 0.12

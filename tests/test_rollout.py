@@ -236,6 +236,17 @@ def test_equal_greedy_requests_are_asked_once(tmp_path):
     assert not again.asked and replay.n_replayed == 30
 
 
+def test_a_failed_call_is_no_answer_to_equal_requests_that_come_later(tmp_path):
+    fails = iter([Reply("", None, None, "Timeout: no answer")])
+    backend = Sayings(lambda q: next(fails, "Answer: A"))
+    backend.greedy = True
+    rules = replace(RULES, max_live=1)
+    tables, _, asking = play(tmp_path / "r", backend, members=3, rules=rules)
+    rows = decisions(tables).sort("episode", "step")
+    assert rows["status"].to_list() == ["error"] + ["ok"] * 17
+    assert asking.n_shared == 6  # the third's, by the second's
+
+
 def test_a_seed_belongs_to_its_slot_and_to_the_run(tmp_path):
     backend, other = Sayings(lambda q: "Answer: A"), Sayings(lambda q: "Answer: A")
     play(tmp_path / "a", backend, members=10)

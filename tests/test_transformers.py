@@ -1,5 +1,6 @@
 """The transformers engine against transformers' own generation and the embedded engine."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -90,6 +91,25 @@ def test_a_sliding_window_is_kept_to_in_batches_and_on_cached_turns(tmp_path, fo
             )[0, ids.shape[1] :].tolist()  # fmt: skip
             assert reply.text == backend.chat.decode([i for i in found if i != 2])
     assert backend.statistics()["cached_tokens"] > 0
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_a_conversation_ends_where_frequencies_would_change_for_the_whole_batch(
+    tmp_path, folder, kind
+):
+    made = copied(folder, tmp_path)
+    config = json.loads((made / "config.json").read_text())
+    rope = {"rope_type": kind, "rope_theta": 10000.0, "factor": 4.0}
+    if kind == "longrope":
+        half = config["head_dim"] // 2
+        rope |= {"short_factor": [1.0] * half, "long_factor": [4.0] * half}
+        rope["original_max_position_embeddings"] = 128
+    config["rope_parameters"] = config["rope_scaling"] = rope
+    (made / "config.json").write_text(json.dumps(config))
+    backend = served(made, temperature=0)
+    assert backend._network.context == (128 if kind == "longrope" else 512)
+    alone = [ask(backend, [message])[0].text for message in messages(6)[:3]]
+    assert texts(ask(served(made, temperature=0), messages(6)))[:3] == alone
 
 
 @pytest.mark.filterwarnings("ignore")

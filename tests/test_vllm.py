@@ -76,6 +76,8 @@ def test_a_missing_vllm_is_named_with_the_command_that_installs_it(tiny, monkeyp
     [
         ("model.temperature=3", "temperature must be 0 or lie in 0.01..2, got 3"),
         ("model.temperature=0.001", "temperature must be 0 or lie in 0.01..2, got 0.001"),
+        ("+model.engine.reasoning_parser=qwen3", "reasoning_parser needs model.thinking"),
+        ("+model.engine.hf_token=secret", "engine must not set .*got hf_token"),
         ("model.top_p=0", "top_p must lie above 0 and up to 1, got 0"),
         ("model.top_k=null", "top_k must be a number, 0 or more, got None"),
         ("model.max_tokens=0", "max_tokens must be a whole number, 1 or more, got 0"),
@@ -277,6 +279,19 @@ def test_after_an_engine_died_a_new_backend_has_a_new_engine(tiny, monkeypatch):
     later = make(tiny)
     assert ask(later, question(0, seed=1))[0].text == before
     assert later._llm is not engine
+
+
+@needs_vllm
+def test_logits_that_are_no_numbers_end_the_engine_instead_of_naming_the_first_label(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_model.make(tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    backend = make(folder, "model.temperature=0")
+    with pytest.raises(CallFailed, match="NaNs detected in logits"):
+        ask(backend, question(0, "choice", LABELS))
 
 
 @needs_vllm

@@ -9,6 +9,7 @@ prompt is rendered whole, as the template says.
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Chat:
         stop_ids: tokens that end a reply.
 
     Attributes:
-        hash: of the template and its variables.
+        hash: of the template, its variables, the tokenizer and the tokens that end a reply.
         header: what the model itself writes before its reply, see `Template`.
         append_only: whether a prompt of a conversation begins with the one before.
 
@@ -57,11 +58,14 @@ class Chat:
         tokenizer.no_padding()
         self.name, self.tokenizer, self.stop_ids = name, tokenizer, tuple(stop_ids)
         self._template = Template(name, template, variables)
-        self.hash, self.header = self._template.hash, self._template.header
+        self.header = self._template.header
+        told = f"{self._template.hash}\0{tokenizer.to_str()}\0{self.stop_ids}"
+        self.hash = sha256(told.encode()).hexdigest()
         self._encode = lru_cache(maxsize=16384)(self._encode_now)
         self._pieces = {system: self._fitting(system) for system in (False, True)}
         self.append_only = self._pieces[False] is not None
         self._prefix = self._behind_a_question(PREFIX)
+        self._labels: dict[tuple[str, ...], list[int]] = {}
 
     @classmethod
     def load(
@@ -123,6 +127,8 @@ class Chat:
         Raises:
             Refusal: a label is not exactly one token there.
         """
+        if (known := self._labels.get(tuple(labels))) is not None:
+            return self._prefix, known
         prefix, ids = self._prefix, []
         for label in labels:
             whole = self._behind_a_question(f"{PREFIX} {label}")
@@ -134,6 +140,7 @@ class Chat:
             ids.append(int(whole[-1]))
         if len(set(ids)) < len(ids):
             raise Refusal(f"label mode needs different tokens for {list(labels)} in {self.name}")
+        self._labels[tuple(labels)] = ids
         return prefix, ids
 
     # -- prompts ----------------------------------------------------------------------------

@@ -9,36 +9,18 @@ places: to build the batch anew is to copy all its keys and values.
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from envs.base import key, uniform
+from sim.inference.batch import Batch, note
 from sim.inference.jobs import Job, Limits
-from sim.inference.kv import BLOCK, SPARE, Past, Store, stack
+from sim.inference.kv import BLOCK, SPARE, Store, stack
 from sim.inference.network import Network, Sampling
 
 LEAST = 64  # tokens of a prompt that are computed at once where memory is short
 SHARED = 3  # blocks that a prompt must have in common with another to wait for it
-
-
-@dataclass(slots=True)
-class Batch:
-    """Rows that decode together: their jobs, keys and values, and first columns.
-
-    A row whose job was handed out has none: it computes on, unheard, until another takes it.
-    """
-
-    jobs: list[Job | None]
-    past: Past
-    starts: NDArray[np.int64]
-
-    def open(self) -> list[tuple[int, Job]]:
-        """Rows that have a job."""
-        return [(row, job) for row, job in enumerate(self.jobs) if job is not None]
 
 
 Entry = tuple[Job, list[int]]  # with the numbers of the blocks that are kept of it
@@ -167,8 +149,10 @@ class Decoder:
                 if job.cached is None:
                     job.cached, job.began = kept, now
             self._store.save(past, range(len(jobs)), starts, [job.hashes() for job in jobs])
-            self._choose(jobs, logits)
-        except self._network.out_of_memory as fault:
+            self._note(jobs, logits)
+        except Exception as fault:
+            if not self._network.ran_out(fault):
+                raise
             self._shrink(jobs, alone, fault)
             return None
         return Batch(list(jobs), past, starts)
@@ -181,45 +165,16 @@ class Decoder:
         width = batch.past.width
         try:
             logits = self._network.forward(batch.past, last, batch.starts)
-            self._choose(batch.jobs, logits)
-        except self._network.out_of_memory as fault:
+            self._note(batch.jobs, logits)
+        except Exception as fault:
+            if not self._network.ran_out(fault):
+                raise
             batch.past.width = width  # the token will be computed again
             self._shrink(batch.jobs, True, fault)
             self._merge([], keep=(len(batch.jobs) + 1) // 2)
 
-    def _choose(self, jobs: Sequence[Job | None], logits: Any) -> None:
-        """Notes the next token of each job, and which are over."""
-        broken = self._network.broken(logits).tolist()
-        for row, job in enumerate(jobs):
-            if broken[row] and job is not None and job.finish is None:
-                # The first token would be taken for the likeliest.
-                job.finish, job.ended = "error", perf_counter()
-                job.error = f"NotANumber: {self._name} gave logits that are no numbers; try dtype"
-        counts = np.array([len(job.out) if job else 0 for job in jobs])
-        seeds = np.array([job.seed if job else 0 for job in jobs], np.uint64)
-        u = uniform(key(seeds, "token", counts))[:, 0]
-        allowed = None
-        for row, job in enumerate(jobs):
-            if job is not None and job.matcher is not None and job.finish is None:
-                if allowed is None:
-                    allowed = np.ones(tuple(logits.shape), bool)
-                allowed[row] = job.matcher.allowed()
-        tokens = self._network.choose(logits, u, self._sampling, allowed).tolist()
-        for row, (job, token) in enumerate(zip(jobs, tokens, strict=True)):
-            if job is None or job.finish is not None:
-                continue
-            if job.labels is not None:
-                job.logprobs = self._network.logprobs(logits, row, job.labels)
-                job.finish = "stop"
-            else:
-                job.out.append(token)
-                over = job.matcher is not None and job.matcher.take(token)
-                if over or token in self._stops:
-                    job.finish = "stop"
-                elif len(job.out) >= job.limit:
-                    job.finish = "length"
-            if job.finish is not None:
-                job.ended = perf_counter()
+    def _note(self, jobs: Sequence[Job | None], logits: Any) -> None:
+        note(jobs, logits, self._network, self._sampling, self._stops, self._name)
 
     def _merge(self, entered: Sequence[Batch], keep: int | None = None) -> None:
         """Hands out what is over and makes one batch of the rows that go on.
@@ -231,7 +186,7 @@ class Decoder:
         batches = [*entered, self._batch] if self._batch is not None else list(entered)
         for batch in batches:
             self._hand_out(batch)
-        if keep is None and self._batch is not None and self._takes(self._batch, entered):
+        if keep is None and self._batch is not None and self._batch.take_in(entered):
             return
         parts, jobs, starts = [], [], []
         for batch in batches:
@@ -250,7 +205,9 @@ class Decoder:
             try:
                 past = stack(parts, width, self._network.zeros, self._network.index)
                 self._batch = Batch(jobs, past, offset + width)
-            except self._network.out_of_memory as fault:
+            except Exception as fault:
+                if not self._network.ran_out(fault):
+                    raise
                 self._shrink(jobs, True, fault)
                 self._again(jobs)
 
@@ -264,27 +221,6 @@ class Decoder:
         for row, job in over:
             batch.jobs[row] = None
             self._over.append(job)
-
-    def _takes(self, batch: Batch, entered: Sequence[Batch]) -> bool:
-        """Lets rows take the places of those that are over, where the batch is good for it.
-
-        It is not where half of what it computes would be for nobody.
-        """
-        joining = [(other, row, job) for other in entered for row, job in other.open()]
-        free = [row for row, job in enumerate(batch.jobs) if job is None]
-        n_live = len(batch.jobs) - len(free) + len(joining)
-        lengths = [other.past.width - int(other.starts[row]) for other, row, _ in joining]
-        longest = max((batch.past.width - int(batch.starts[r]) for r, _ in batch.open()), default=0)
-        used = max([longest, *lengths])
-        if len(joining) > len(free) or 2 * n_live < len(batch.jobs):
-            return False
-        if max(lengths, default=0) > batch.past.width or 3 * batch.past.width > 4 * used + SPARE:
-            return False
-        for (other, row, job), place, length in zip(joining, free, lengths, strict=False):
-            batch.past.copy(place, other.past, row, length)
-            batch.jobs[place] = job
-            batch.starts[place] = batch.past.width - length
-        return True
 
     def _shrink(self, jobs: Sequence[Job | None], alone: bool, fault: BaseException) -> None:
         """Makes batches smaller after memory ran out with these jobs.

@@ -26,10 +26,10 @@ class Arrays(Protocol):
     """An engine's way of making arrays."""
 
     shapes: list[tuple[int, int]]  # (heads, size) of each array of a `Past`
-    out_of_memory: tuple[type[BaseException], ...]
 
     def zeros(self, shape: tuple[int, ...]) -> Any: ...
     def empty(self, shape: tuple[int, ...]) -> Any: ...
+    def ran_out(self, fault: Exception) -> bool: ...
     def release(self) -> None: ...
     def index(self, numbers: Ints) -> Any: ...
 
@@ -53,8 +53,8 @@ class Past:
 
     @property
     def room(self) -> int:
-        """Columns that fit."""
-        return int(self.arrays[0].shape[2])
+        """Columns that fit, into all arrays: memory may have run out while they grew."""
+        return min(int(array.shape[2]) for array in self.arrays)
 
     def reserve(self, columns: int, zeros: Zeros) -> None:
         """Makes room for so many further columns."""
@@ -62,6 +62,8 @@ class Past:
             return
         room = self.width + columns + SPARE
         for i, old in enumerate(self.arrays):
+            if old.shape[2] >= room:
+                continue
             new = zeros((old.shape[0], old.shape[1], room, old.shape[3]))
             new[:, :, : self.width] = old[:, :, : self.width]
             self.arrays[i] = new
@@ -157,7 +159,9 @@ class Store:
         """
         try:
             self._save(past, rows, starts, hashes)
-        except self._arrays.out_of_memory as fault:
+        except Exception as fault:
+            if not self._arrays.ran_out(fault):
+                raise
             self._blocks.clear()  # nothing may be found that was not written
             self._pools = []
             self._arrays.release()

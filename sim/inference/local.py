@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import Refusal
+from sim.errors import CallFailed, Refusal
 from sim.inference.base import Backend, Reply, Request
 from sim.inference.chat import Chat
 from sim.inference.constraints import Constraints
@@ -52,6 +52,7 @@ class LocalBackend(Backend):
         self._thinking = Thinking.of(thinking, chat)
         self._decoder = Decoder(network, sampling, chat.stop_ids, limits, model)
         self._failed: deque[tuple[Request, Reply]] = deque()
+        self._n_open = 0
         self._tokens = np.zeros(3, np.int64)  # prompt, cached, output
 
     def identity(self) -> dict[str, Any]:
@@ -69,6 +70,8 @@ class LocalBackend(Backend):
         check_mode(mode, self._thinking, self.chat)
         if mode == "label":
             self.chat.labels(labels)
+        elif mode != "text":
+            self._constraints.matcher(mode, labels)  # what it cannot hold is known before playing
 
     def submit(self, requests: Sequence[Request]) -> None:
         jobs = []
@@ -82,12 +85,23 @@ class LocalBackend(Backend):
             reply = Reply("", finish_reason=None, error=error, prompt_tokens=n_tokens)
             self._failed.append((request, reply))
         self._decoder.add(jobs)
+        self._n_open += len(jobs)
 
     def ready(self) -> list[tuple[Request, Reply]]:
         if self._failed:
             failed, self._failed = list(self._failed), deque()
             return failed
-        return [(job.owner, self._reply(job)) for job in self._decoder.run()]
+        try:
+            jobs = self._decoder.run()
+        except Exception as fault:  # of the engine, the driver ...: nothing can go on
+            why = " ".join(str(fault).split())[:300].rstrip(".")
+            raise CallFailed(
+                f"the engine of {self.model} failed ({type(fault).__name__}: {why}) with "
+                f"{self._n_open} requests open; what was answered is journalled, and "
+                f"resume= goes on"
+            ) from fault
+        self._n_open -= len(jobs)
+        return [(job.owner, self._reply(job)) for job in jobs]
 
     def count_tokens(self, text: str) -> int:
         return len(self.chat.encode(text))

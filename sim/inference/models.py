@@ -55,6 +55,11 @@ def find(model: str, revision: str | None, code: bool = False) -> tuple[Path, st
     return found, found.name
 
 
+def weights(folder: Path) -> list[dict[str, Any]]:
+    """What tells the model in a directory from another: its weights and how they are computed."""
+    return fingerprint(folder, "*.safetensors") + fingerprint(folder, "config.json")
+
+
 def fingerprint(folder: Path, pattern: str) -> list[dict[str, Any]]:
     """What tells weights from others: name, bytes and hash of each file that fits the pattern.
 

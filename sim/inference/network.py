@@ -50,14 +50,12 @@ class Network(ABC):
         item: bytes of one number in them.
         context: most tokens of a sequence.
         vocabulary: numbers of logits.
-        out_of_memory: exceptions that mean that a smaller batch may do.
     """
 
     shapes: list[tuple[int, int]]
     item: int = 4
     context: int
     vocabulary: int
-    out_of_memory: tuple[type[BaseException], ...] = (MemoryError,)
 
     @abstractmethod
     def forward(self, past: Past, ids: Ints, starts: Ints) -> Any:
@@ -109,6 +107,10 @@ class Network(ABC):
     def broken(self, logits: Any) -> NDArray[np.bool_]:
         """Which rows hold numbers that are none, as when sums overflow, shape (B,)."""
         return ~np.isfinite(logits.max(axis=1))
+
+    def ran_out(self, fault: Exception) -> bool:
+        """Whether a fault means that memory did not suffice, so that a smaller batch may do."""
+        return isinstance(fault, MemoryError)
 
     def release(self) -> None:
         """Gives memory back that is held for reuse; called when memory ran out."""

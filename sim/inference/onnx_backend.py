@@ -60,6 +60,7 @@ class OnnxBackend(LocalBackend):
         super().__init__(model, network, chat, sampling, max_tokens, thinking, limits)
         # Large models have their weights in files beside it.
         self._files = models.fingerprint(folder, "model.onnx*")
+        self._files += models.fingerprint(folder, "config.json")
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"engine": "onnxruntime", "weights": self._files}

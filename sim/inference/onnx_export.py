@@ -8,6 +8,7 @@ optimum's exports, which other programs read and which is slower. Needs the pack
 same weights give the same bytes.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -76,13 +77,18 @@ def export(folder: Path, usual: bool = False) -> Path:
     """
     try:
         import onnx
+        import safetensors  # noqa: F401
     except ImportError as fault:
-        raise Refusal("the export needs the package onnx: pip install onnx") from fault
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raise Refusal(f"the export needs {fault.name}: pip install onnx safetensors") from fault
+    path = folder / "config.json"
+    if not path.is_file():
+        raise Refusal(f"a model needs config.json, {folder} has none")
+    config = json.loads(path.read_text(encoding="utf-8"))
     weights = _weights(folder)
     size = sum(weight.size * 4 for weight in weights.values())
     model = _model(config, weights, usual)
     path = folder / "model.onnx"
+    (folder / "model.onnx.data").unlink(missing_ok=True)  # onnx would write behind what is there
     far = {"save_as_external_data": True, "location": "model.onnx.data"} if size > HUGE else {}
     onnx.save(model, path, **far)
     return path
@@ -253,7 +259,11 @@ def _append(g: _Graph, end: str, new: str, write: str | None) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m sim.inference.onnx_export")
+    parser.add_argument("directory", type=Path, help="with config.json and *.safetensors")
+    parser.add_argument("--usual", action="store_true", help="the layout of optimum's exports")
+    given = parser.parse_args()
     try:
-        print(export(Path(sys.argv[1]), sys.argv[2:] == ["--usual"]))
+        print(export(given.directory, given.usual))
     except Refusal as fault:
         sys.exit(f"refused: {fault}")

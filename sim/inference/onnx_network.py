@@ -57,7 +57,7 @@ def load(path: Path, context: int, threads: int | None) -> "OnnxNetwork":
 
 
 class OnnxNetwork(Network):
-    """A session and its arrays; `_inputs` and `_outputs` differ by layout."""
+    """A session and its arrays; `_feed` and `_grow` differ by layout."""
 
     def __init__(self, session: Any, path: Path, context: int):
         self._session, self.context = session, context
@@ -82,6 +82,8 @@ class OnnxNetwork(Network):
         self._type = TYPES[kind]
         self.item = np.dtype(self._type).itemsize
         self.vocabulary = outputs["logits"].shape[-1]
+        if not isinstance(self.vocabulary, int):
+            raise Refusal(f"logits must have a fixed size, {path} has {self.vocabulary}")
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         return np.zeros(shape, self._type)

@@ -1,8 +1,7 @@
 """Forward passes of transformers' models on any torch device."""
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,17 +67,21 @@ class _Probe(_Layer):
         return key_states, value_states
 
 
-@contextmanager
-def _memory() -> Iterator[None]:
-    """Memory that runs out is a `MemoryError`, also where torch has no class of its own for it."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as fault:  # CPU and MPS
-        if any(told in str(fault) for told in ("can't allocate memory", "out of memory")):
-            raise MemoryError(str(fault).splitlines()[0]) from fault
-        raise
+def _steady(config: Any) -> int | None:
+    """Positions up to which a model turns all by the same frequencies; None: however far.
+
+    Beyond them transformers takes other frequencies for the whole batch (RoPE of the types
+    `longrope` and `dynamic`): a row's reply would depend on the longest row beside it, and kept
+    keys would not fit to new ones.
+    """
+    told = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    layers = [part for part in told.values() if isinstance(part, dict)] or [told]
+    kinds = {part.get("rope_type", part.get("type")) for part in layers}
+    if not kinds & {"longrope", "dynamic"}:
+        return None
+    name = "original_max_position_embeddings"
+    known = [part.get(name) or getattr(config, name, None) for part in layers]
+    return min([n for n in known if n], default=config.max_position_embeddings)
 
 
 class TorchNetwork(Network):
@@ -92,15 +95,14 @@ class TorchNetwork(Network):
         Refusal: its state is more than keys and values, or its context is not known.
     """
 
-    out_of_memory = (torch.OutOfMemoryError, MemoryError)
-
     def __init__(self, model: Any, name: str):
         self._model, self._device = model.eval(), model.device
         config = model.config.get_text_config(decoder=True)
         context = getattr(config, "max_position_embeddings", None)
         if not isinstance(context, int):
             raise Refusal(f"a model needs max_position_embeddings in config.json, {name} has none")
-        self.context, self.vocabulary = context, config.vocab_size
+        self.context = min(context, _steady(config) or context)
+        self.vocabulary = config.vocab_size
         layers = DynamicCache(config=model.config).layers
         layers = layers or [DynamicLayer() for _ in range(config.num_hidden_layers)]
         other = {type(x).__name__ for x in layers} - {
@@ -123,15 +125,20 @@ class TorchNetwork(Network):
         self.item = self.dtype.itemsize
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
-        with _memory():
-            return torch.zeros(shape, dtype=self.dtype, device=self._device)
+        return torch.zeros(shape, dtype=self.dtype, device=self._device)
 
     def empty(self, shape: tuple[int, ...]) -> torch.Tensor:
-        with _memory():
-            return torch.empty(shape, dtype=self.dtype, device=self._device)
+        return torch.empty(shape, dtype=self.dtype, device=self._device)
 
     def index(self, numbers: Ints) -> torch.Tensor:
         return torch.from_numpy(numbers).to(self._device)
+
+    def ran_out(self, fault: Exception) -> bool:
+        if isinstance(fault, torch.OutOfMemoryError | MemoryError):
+            return True
+        # CPU and MPS have no class of their own for it.
+        told = ("can't allocate memory", "out of memory")
+        return isinstance(fault, RuntimeError) and any(words in str(fault) for words in told)
 
     def release(self) -> None:
         if self._device.type == "cuda":
@@ -140,8 +147,7 @@ class TorchNetwork(Network):
     def forward(self, past: Past, ids: Ints, starts: Ints) -> torch.Tensor:
         past.reserve(ids.shape[1], self.zeros)
         cache = Cache(layers=[_Layer(past, at) for at in range(0, len(past.arrays), 2)])
-        with _memory():
-            logits = self._compute(cache, ids, starts, past.width)
+        logits = self._compute(cache, ids, starts, past.width)
         past.width += ids.shape[1]
         return logits
 

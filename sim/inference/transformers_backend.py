@@ -64,7 +64,8 @@ class TransformersBackend(LocalBackend):
         self._engine = {"engine": "transformers", "dtype": str(network.dtype), "revision": commit}
         self._engine["attention"] = attention
         if commit is None:  # a commit says which weights; a directory does not
-            self._engine["weights"] = models.fingerprint(folder, "*.safetensors")
+            code = models.fingerprint(folder, "*.py") if trust_remote_code else []
+            self._engine["weights"] = models.weights(folder) + code
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | self._engine

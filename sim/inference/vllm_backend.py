@@ -19,7 +19,7 @@ from sim.inference.vllm_requests import Requests
 
 # Of the engine, but not in `engine`: said elsewhere, or replies would mean something else.
 TAKEN = ("model", "revision", "tokenizer", "max_model_len", "generation_config", "logprobs_mode")
-TAKEN += ("reasoning_config", "skip_tokenizer_init", "disable_log_stats")
+TAKEN += ("reasoning_config", "skip_tokenizer_init", "disable_log_stats", "hf_token")
 # Engine arguments that say how fast, not what.
 SPEED = {"gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs"}
 SPEED |= {"max_num_batched_tokens", "enable_prefix_caching", "use_tqdm_on_load"}
@@ -94,6 +94,11 @@ class VLLMBackend(Backend):
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
         sampling["max_tokens"] = max_tokens + (budget or 0)
         self._arguments = {name: value for name, value in engine.items() if value is not None}
+        if "reasoning_parser" in self._arguments and self._thinking is None:
+            raise Refusal(
+                "engine.reasoning_parser needs model.thinking, the marks by which a reply is told "
+                f"from its reasoning, got null beside {self._arguments['reasoning_parser']}"
+            )
         if max_context is not None:
             self._arguments["max_model_len"] = max_context
         if adapter is not None:
@@ -108,7 +113,7 @@ class VLLMBackend(Backend):
         self._identity = {
             "model": self.model,
             "revision": commit,
-            "weights": None if commit else models.fingerprint(folder, "*.safetensors"),
+            "weights": None if commit else models.weights(folder),
             "adapter": models.fingerprint(Path(adapter), "adapter_*") if adapter else None,
             "template": self._chat.hash,
             "sampling": sampling,
@@ -208,7 +213,10 @@ class VLLMBackend(Backend):
                 self._done.append((request, Reply("", None, None, told)))
 
     def _start(self) -> Any:
-        llm = vllm_engine.engine(self.model, self._folder, self._arguments, self._deterministic)
+        llm = vllm_engine.engine(
+            self.model, self._folder, self._arguments, self._deterministic,
+            self._identity["weights"],
+        )  # fmt: skip
         if self._deterministic:
             logging.getLogger(__name__).warning(
                 "deterministic=true: batch-invariant kernels, engine in this process; vLLM "
@@ -232,28 +240,10 @@ class VLLMBackend(Backend):
 
     def _finish(self, output: Any) -> tuple[Request, Reply]:
         request, start = self._open.pop(output.request_id)
-        said, cached = output.outputs[0], output.num_cached_tokens or 0
-        reply = Reply(
-            said.text,
-            finish_reason=said.finish_reason,
-            prompt_tokens=len(output.prompt_token_ids),
-            cached_tokens=cached,
-            output_tokens=len(said.token_ids),
-            latency_s=time.perf_counter() - start,
-        )
+        reply = self._requests.reply(request, output)
+        reply.latency_s = time.perf_counter() - start
         self._prompt_tokens += len(output.prompt_token_ids)
-        self._cached_tokens += cached
-        if said.finish_reason not in ("stop", "length"):
-            reply.text, reply.error = "", f"EngineError: the engine ended it: {said.finish_reason}"
-        elif request.mode == "label":
-            found = said.logprobs[0]
-            assert request.labels is not None
-            ids = self._requests.scored(request.labels)[1]
-            reply.option_logprobs = [found[i].logprob for i in ids]
-            # The token drawn is thrown away: nothing is written.
-            reply.text, reply.finish_reason, reply.output_tokens = "", "stop", 0
-        elif self._thinking:
-            reply.text, reply.reasoning = self._thinking.split(said.text)
+        self._cached_tokens += reply.cached_tokens or 0
         return request, reply
 
     def _dead(self, fault: Exception) -> CallFailed:
@@ -261,6 +251,8 @@ class VLLMBackend(Backend):
         self._forget()
         vllm_engine.drop()
         why = " ".join(str(fault).split())[:300].rstrip(".")
+        if "NaN" in why:
+            why += "; numbers overflowed, try another model.engine.dtype"
         return CallFailed(
             f"the vLLM engine of {self.model} died ({type(fault).__name__}: {why}) with {n} "
             f"requests open; what was answered is journalled, and resume= goes on with a new engine"

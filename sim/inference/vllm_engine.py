@@ -21,6 +21,8 @@ from typing import Any
 from sim.errors import Refusal
 
 QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+# A logit that is no number ends the engine: else the first token allowed would be the answer.
+CHECKED = {"VLLM_RAISE_ON_LOGIT_NANS": "1"}
 SAME_IN_EVERY_BATCH = {"VLLM_BATCH_INVARIANT": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 # Sampling as asked for and nothing else; log-probabilities before temperature and masks; blanks
 # between JSON fields would be written until the limit.
@@ -55,7 +57,9 @@ def version() -> str:
     )
 
 
-def engine(name: str, folder: Path, arguments: Mapping[str, Any], deterministic: bool) -> Any:
+def engine(
+    name: str, folder: Path, arguments: Mapping[str, Any], deterministic: bool, weights: Any
+) -> Any:
     """The `vllm.LLM` of a model directory with these engine arguments.
 
     Args:
@@ -63,11 +67,13 @@ def engine(name: str, folder: Path, arguments: Mapping[str, Any], deterministic:
         folder: the model's files.
         arguments: of `vllm.LLM`; on a CPU some are added unless given.
         deterministic: whether replies must not depend on what else is in the batch.
+        weights: what tells them from others that may be written to the same directory.
 
     Raises:
         Refusal: it cannot be started.
     """
-    key = json.dumps([str(folder), arguments, deterministic], sort_keys=True, default=str)
+    told = [str(folder), arguments, deterministic, weights]
+    key = json.dumps(told, sort_keys=True, default=str)
     if key not in _kept:
         drop()  # two engines would fight for the memory
         _environment(deterministic)
@@ -136,11 +142,11 @@ def _environment(deterministic: bool) -> None:
             f"deterministic must be the same for all models of a process, got {deterministic} "
             f"after {_deterministic}"
         )
-    for variable, value in (QUIET | (SAME_IN_EVERY_BATCH if deterministic else {})).items():
-        if os.environ.setdefault(variable, value) != value and variable in SAME_IN_EVERY_BATCH:
-            raise Refusal(
-                f"deterministic=true needs {variable}={value}, got {os.environ[variable]}"
-            )
+    wanted = QUIET | CHECKED | (SAME_IN_EVERY_BATCH if deterministic else {})
+    for variable, value in wanted.items():
+        if os.environ.setdefault(variable, value) != value and variable not in QUIET:
+            why = "deterministic=true" if variable in SAME_IN_EVERY_BATCH else "a run"
+            raise Refusal(f"{why} needs {variable}={value}, got {os.environ[variable]}")
     if _deterministic is None:
         atexit.register(drop)
     _deterministic = deterministic

@@ -1,16 +1,16 @@
-"""Requests as vLLM takes them: token prompts and sampling parameters."""
+"""Requests as vLLM takes them, token prompts and sampling parameters, and what it replies."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sim.inference import modes
-from sim.inference.base import Request
+from sim.inference.base import Reply, Request
 from sim.inference.chat import Chat
 from sim.inference.thinking import Thinking
 
 
 class Requests:
-    """Turns requests into the engine's.
+    """Turns requests into the engine's, and what it put out into replies.
 
     Args:
         chat: of the model.
@@ -75,6 +75,33 @@ class Requests:
             thinking_token_budget=self._thinking and self._thinking.budget,
             skip_special_tokens=not self._thinking,  # the marks may be special
         )
+
+    def reply(self, request: Request, output: Any) -> Reply:
+        """The reply to a request, but for its latency.
+
+        Args:
+            request: what was asked.
+            output: the `RequestOutput` of vLLM, finished.
+        """
+        said = output.outputs[0]
+        reply = Reply(
+            said.text,
+            finish_reason=said.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            cached_tokens=output.num_cached_tokens or 0,
+            output_tokens=len(said.token_ids),
+        )
+        if said.finish_reason not in ("stop", "length"):
+            reply.text, reply.error = "", f"EngineError: the engine ended it: {said.finish_reason}"
+        elif request.mode == "label":
+            assert request.labels is not None
+            found = said.logprobs[0]
+            reply.option_logprobs = [found[i].logprob for i in self.scored(request.labels)[1]]
+            # The token drawn is thrown away: nothing is written.
+            reply.text, reply.finish_reason, reply.output_tokens = "", "stop", 0
+        elif self._thinking:
+            reply.text, reply.reasoning = self._thinking.split(said.text)
+        return reply
 
     def _constraint(self, request: Request) -> Any:
         from vllm.sampling_params import StructuredOutputsParams

@@ -13,7 +13,7 @@ from sim.pocket.text import LABELS, Exchange, Writer
 WORD = 0.5  # weight of a token of a reply beside that of an answer's label
 ROW = 512  # tokens of a row, filled with whole conversations
 LONG = 1536  # tokens of the rows that now and then hold long ones
-EVERY = 16  # about as many conversations for each one that goes to the long rows unasked
+UNASKED = 1 / 32  # share of short conversations that go to the long rows too
 ROLE = {name: SPECIAL.index(f"<|{name}|>") for name in ("system", "user", "assistant")}
 
 
@@ -197,7 +197,7 @@ def stream(
         encoded = encode(exchanges, encoder, tears, int(rng.integers(8)))
         if len(encoded.ids) > LONG:
             continue
-        lengthy = len(encoded.ids) > ROW or rng.random() < 0.5 / EVERY
+        lengthy = len(encoded.ids) > ROW or rng.random() < UNASKED
         batch = (long if lengthy else short).put(encoded)
         if batch is not None:
             yield batch

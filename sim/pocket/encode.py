@@ -60,6 +60,11 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
+def load(folder: Path) -> Tokenizer:
+    """The tokenizer that was saved."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
 class Encoder:
     """Token ids of texts, piece by piece from memory: many pieces come again and again.
 

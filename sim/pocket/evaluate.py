@@ -15,8 +15,9 @@ from rich.table import Table
 from sim.configs import compose
 from sim.errors import Refusal
 from sim.inference import models
-from sim.pocket.measures import games, orders, people, wordings
+from sim.pocket.measures import games, orders, people
 from sim.pocket.scores import Line
+from sim.pocket.talks import wordings
 from sim.setup import build
 
 
@@ -52,6 +53,10 @@ def main() -> int:
     given = parser.parse_args()
     model = [f"model={given.model}", f"model.model={given.weights}"]
     lines: list[Line] = []
+    # The embedded engine reads the one, the others read the other.
+    weights = [
+        x for f in ("model.onnx", "*.safetensors") for x in models.fingerprint(given.weights, f)
+    ]
     try:
         backend = build(compose(*model, "population.n=5")).backend
         assert backend is not None
@@ -59,16 +64,15 @@ def main() -> int:
         with console.status("evaluating ..."):
             for mode in ("text", "label"):
                 lines += games(model, given.n, mode)
-            for words in ("held_out", "fresh"):
+            for words in ("development", "fresh"):
                 lines += wordings(backend, given.n, words)
             lines += orders(backend, 8 * given.n)
             lines += people(model, 2 * given.n)
     except Refusal as fault:
         print(f"refused: {fault}", file=sys.stderr)
         return 1
-    weights = models.fingerprint(given.weights, "model.safetensors")
-    title = f"Weights {weights[0]['sha256'][:12]}, kept-out choices, temperature 1"
-    console.print(table(lines, title if weights else "Kept-out choices, temperature 1"))
+    names = ", ".join(f"{x['file']} {x['sha256'][:12]}" for x in weights)
+    console.print(table(lines, f"Kept-out choices, temperature 1; {names}"))
     if given.out:
         told = {"weights": weights, "lines": [vars(x) for x in lines]}
         given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -37,13 +37,13 @@ def utility(voice: str, options: Options) -> NDArray[np.float64]:
     return u / np.hypot(own, other)
 
 
-def wanted(voice: str, options: Options, lapse: float = LAPSE) -> NDArray[np.float64]:
+def wanted(voice: str, options: Options) -> NDArray[np.float64]:
     """Probability of each option, (n,): the best and those that are hardly worse; few lapses."""
     u = utility(voice, options)
     span = max(1.0, float(np.ptp(options, axis=0).max()))
     # A person who looks first at their own splits ties by less than a point.
     weight = np.exp((u - u.max()) / (0.2 if voice.startswith("people") else BLUR * span))
-    return (1 - lapse) * weight / weight.sum() + lapse / len(options)
+    return (1 - LAPSE) * weight / weight.sum() + LAPSE / len(options)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Line:
         value: mean over all entries.
         low, high: its 95 % interval over the units; None without one.
         n: entries.
-        units: conversations, agents or items, which are independent.
+        units: conversations, agents, items or forms of items, which are independent.
         unread: share of the entries that could not be read and are left out; None where it is
             what is counted.
         lot: the value of answers that are drawn by lot among the options, if it has one.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.analysis.human import percentiles
 from sim.inference.modes import PREFIX
-from sim.pocket.games import LAPSE, Games, Options, person, wanted
+from sim.pocket.games import Games, Options, person, wanted
 from sim.pocket.words import FRAMES, SVO, Speech, definitions, own, pick, plain
 
 LABELS = "ABCDEFGHI"
@@ -66,11 +66,11 @@ class Writer:
         words: whose wordings the prompts have, see `bank`.
         others: share of slots that are not worded as our agents word them; None: as drawn.
         dilemmas: share of conversations about dilemmas.
-        max_options: most options of a game.
-        max_items: choices in most conversations, at most.
         games: draws the choices; None: as for training.
+
+    Attributes:
+        max_options: most options of a game.
         frames: share of option lines, among those worded otherwise, with made-up words.
-        lapse: share of choices made by lot.
     """
 
     def __init__(
@@ -79,16 +79,11 @@ class Writer:
         words: str = "training",
         others: float | None = None,
         dilemmas: float = 0.12,
-        max_options: int = 9,
-        max_items: int = 6,
         games: Games | None = None,
-        frames: float = FRAMES,
-        lapse: float = LAPSE,
     ):
         self._games = games or Games(kept_out)
         self._words, self._others, self._dilemmas = words, others, dilemmas
-        self.max_options, self.max_items = max_options, max_items
-        self.frames, self._lapse = frames, lapse
+        self.max_options, self.frames = len(LABELS), FRAMES
 
     def conversation(self, rng: np.random.Generator) -> list[Exchange]:
         """One whole conversation."""
@@ -96,8 +91,8 @@ class Writer:
         if others is None:
             others = float(pick(rng, [0.0, 0.3, 0.7, 1.0]))
         speech = Speech(rng, others, self._words, self.frames)
-        n = int(rng.integers(1, self.max_items + 1))
-        if rng.random() < 0.03 and self.max_items > 3:
+        n = int(rng.integers(1, 7))
+        if rng.random() < 0.03:
             n = int(rng.integers(7, 16))
         if rng.random() < self._dilemmas:
             return self._about_dilemmas(rng, speech, min(n, 6))
@@ -124,7 +119,7 @@ class Writer:
             )
             question = say("text").format(n=width, unit=unit, other=other, options=lines)
             said = self._asked(say, question, reminder, mode)
-            choice = Choice(LABELS[:width], wanted(voice, options, self._lapse), options, value)
+            choice = Choice(LABELS[:width], wanted(voice, options), options, value)
             reason = pick(rng, plain("voices.yaml")[voice]["reasons"])
             talk += _answers(rng, say, opening * (k == 0) + [("user", said)], mode, choice, reason)
         return talk

@@ -54,7 +54,7 @@ def plain(name: str) -> Any:
 
 @cache
 def bank(words: str) -> dict[str, list[str]]:
-    """Ways to say each thing: `training`; or `held_out`, `fresh`, for evaluation alone."""
+    """Ways to say each thing: `training`; or `development`, `fresh`, for evaluation alone."""
     return plain("wordings.yaml")[words]
 
 

@@ -106,11 +106,12 @@ def measure(
     found |= dict(zip(("prompt", "cached", "output"), counts, strict=True))
     found |= {"model": Path(backend.model).name, "max_tokens": config.model.get("max_tokens")}
     found |= {"gpus": usage.gpus(config.model), "runs": [found["seconds"]], "cpus": [found["cpu"]]}
+    found |= {"peak": usage.peak(), "agents": agents}
     if alone or engine is None:
-        return found | {"peak": usage.peak()}
+        return found
     cacheable, taken = cached(engine, watch)
     found |= {"cacheable": cacheable, "taken": taken} | bare(engine, watch)
-    found |= {"peak": usage.peak(), "bares": [found["bare"]], "bare_cpus": [found["bare_cpu"]]}
+    found |= {"bares": [found["bare"]], "bare_cpus": [found["bare_cpu"]]}
     for k in range(1, pairs):
         for kind in ("bare", "run") if k % 2 else ("run", "bare"):
             if kind == "run":

@@ -1,8 +1,8 @@
 """How fast the backends are: `python -m sim.throughput --models PRESET ...`.
 
 A small HVAE study is played with each preset of `conf/model`, each size in a process of its own.
-Then the engine alone is given exactly the same token prompts, seeds and limits, turn after turn
-of the conversations: what it takes longer end to end is what this project adds.
+Then the engine alone is given exactly the same token prompts, seeds and limits, all at once:
+what it takes longer end to end is what this project adds.
 """
 
 import json
@@ -55,8 +55,10 @@ def random_model(folder: Path, onnx: bool, width: int = 512, layers: int = 9) ->
 
     Its replies are noise and about as long as they may be.
     """
-    from safetensors.numpy import save_file
-
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as fault:
+        raise Refusal("--random needs safetensors: pip install safetensors") from fault
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(POCKET / name, folder)
     heads = width // 64
@@ -164,7 +166,9 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "end to end / bare engine": lambda x: _ratio(x["runs"], x["bares"]),
     "the same ratio of CPU seconds": lambda x: _ratio(x["cpus"], x["bare_cpus"]),
     "replies equal to the bare engine's": lambda x: f"{x['same']:.1%}",
-    "one call at a time: decisions/s": lambda x: f"{_rate(x['alone']):,.2f}",
+    "one call at a time, some agents: decisions/s": lambda x: (
+        f"{_rate(x['alone']):,.2f} ({x['alone']['agents']})"
+    ),
     "as many times as fast": lambda x: f"{_rate(x) / _rate(x['alone']):,.1f}",
     "model.generate, some agents' prompts: decisions/s": lambda x: (
         f"{_rate(x['generate']):,.2f} ({x['generate']['agents']})"

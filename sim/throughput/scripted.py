@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium import Env
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hydra.utils import instantiate
 
 from agents.base import Rows
@@ -73,7 +73,9 @@ def side_by_side(n: int, n_envs: int = 64) -> tuple[int, float]:
     config = compose("agent=softmax")
     agent = instantiate(config.agent.softmax)
     targets = np.linspace(-45, 90, n_envs)
-    envs = SyncVectorEnv([lambda: single(instantiate(config.env))] * n_envs)
+    # Each step is a decision: the default one spends a step on every reset.
+    mode = AutoresetMode.SAME_STEP
+    envs = SyncVectorEnv([lambda: single(instantiate(config.env))] * n_envs, autoreset_mode=mode)
     seen, _ = envs.reset(seed=0)
     draws = np.random.default_rng(0)
     done, start = 0, time.process_time()
