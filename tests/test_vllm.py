@@ -120,7 +120,7 @@ def test_no_mode_that_forces_a_reply_works_inside_of_reasoning(tiny):
         make(tiny, *opens, *marks).check("label", LABELS)
     with pytest.raises(Refusal, match="mode regex needs a chat template that opens no reasoning"):
         make(tiny, *opens).check("regex", LABELS)
-    make(tiny, *opens, "+model.engine.reasoning_parser=qwen3").check("regex", LABELS)
+    make(tiny, *opens, *marks, "+model.engine.reasoning_parser=qwen3").check("regex", LABELS)
     make(tiny, *opens, *marks).check("text", LABELS)
     make(tiny, *marks).check("label", LABELS)
 
