@@ -285,7 +285,7 @@ def test_the_evaluation_tells_weights_lot_and_what_was_taught(tmp_path):
     told = json.loads(out.read_text())
     assert told["weights"][0]["sha256"][:12] in done.stdout
     near = [x for x in told["lines"] if "near the best" in x["what"]]
-    assert len(near) == 6 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
+    assert len(near) == 8 and all(0 < x["lot"] < x["taught"] < 1 for x in near)
     refused = subprocess.run(
         [*command, str(out), "--weights", str(tmp_path)], capture_output=True, text=True
     )

@@ -1,7 +1,8 @@
 """How well the pocket model does what it was made for: `python -m sim.pocket.evaluate`.
 
 On choices and wordings that were kept out of its training, sampled at temperature 1 as in a
-study. Intervals are over conversations, agents or items, never over single answers.
+study; in unseen wordings also greedily. Intervals are over conversations, agents, items or
+forms of items, never over single answers.
 """
 
 import argparse
@@ -58,14 +59,18 @@ def main() -> int:
         x for f in ("model.onnx", "*.safetensors") for x in models.fingerprint(given.weights, f)
     ]
     try:
-        backend = build(compose(*model, "population.n=5")).backend
-        assert backend is not None
+        backends = [
+            build(compose(*model, "population.n=5", f"model.temperature={t}")).backend
+            for t in (1, 0)
+        ]
+        backend = backends[0]
         console = Console(width=None if sys.stdout.isatty() else 120)
         with console.status("evaluating ..."):
             for mode in ("text", "label"):
                 lines += games(model, given.n, mode)
             for words in ("development", "fresh"):
-                lines += wordings(backend, given.n, words)
+                for one in backends:
+                    lines += wordings(one, given.n, words)
             lines += orders(backend, 8 * given.n)
             lines += people(model, 2 * given.n)
     except Refusal as fault:

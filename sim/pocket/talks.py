@@ -106,8 +106,9 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
             read.setdefault(i, []).append(float(option is not None))
             if option is not None:
                 good.setdefault(i, []).append(Score.of(choice.value, choice.payoffs, option))
-    readable = line(f"{words} wordings: readable", read)
-    yield scored(f"{words} wordings: near the best", good, 1 - readable.value)
+    what = f"{words} wordings, {'greedy' if backend.greedy else 'drawn'}"
+    readable = line(f"{what}: readable", read)
+    yield scored(f"{what}: near the best", good, 1 - readable.value)
     lines: dict[str, list[Score]] = {}
     for i, scores in good.items():
         lines.setdefault(_option_line(talks[i], words), []).extend(scores)
