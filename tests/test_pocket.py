@@ -13,6 +13,7 @@ from conftest import compose
 from tokenizers import Tokenizer
 
 from agents.base import Member, Rows, Seat
+from envs.allocation import Allocation, Item
 from sim import setup
 from sim.analysis.angle import angle
 from sim.analysis.human import CATEGORY, MEAN, percentiles
@@ -24,7 +25,7 @@ from sim.pocket.encode import Encoder, texts_of
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
 from sim.pocket.scores import Score, line, near_best
-from sim.pocket.text import Exchange, Writer
+from sim.pocket.text import OTHER, UNIT, Exchange, Writer
 from sim.pocket.words import bank, definitions, own
 
 PLAIN = Writer(kept_out(), others=0.0, dilemmas=0.0)
@@ -57,10 +58,12 @@ def test_the_prompts_of_training_are_those_that_the_agents_send(agent, mode, mon
     parts = setup.build(compose(f"agent={name}", "model=scripted", "env=svo_generated"))
     kind = parts.cast.agents[0]
     kind = type(kind)(kind._method, "shared", mode)
-    game, slots = parts.game, np.zeros(1, np.int64)
+    options = talk[-1].choice.payoffs
+    items = [Item(f"i{k}", "choices", 0, k, options, None, None, None) for k in range(6)]
+    game = Allocation("choices", items, "canonical", "canonical", UNIT, OTHER)
+    slots = np.zeros(1, np.int64)
     game.reset(slots, np.ones(1, np.uint64))
     seen = game.observe(slots, slots)
-    seen["payoffs"][0] = talk[-1].choice.payoffs
     words = game.describe(seen)
     definition = definitions()[value] if value else None
     seat = Seat(Member("m", value, 45.0 if value else None, definition), game.preview)
