@@ -59,19 +59,19 @@ def main() -> int:
         x for f in ("model.onnx", "*.safetensors") for x in models.fingerprint(given.weights, f)
     ]
     try:
-        backends = [
+        drawn, greedy = (
             build(compose(*model, "population.n=5", f"model.temperature={t}")).backend
             for t in (1, 0)
-        ]
-        backend = backends[0]
+        )
+        assert drawn is not None and greedy is not None
         console = Console(width=None if sys.stdout.isatty() else 120)
         with console.status("evaluating ..."):
             for mode in ("text", "label"):
                 lines += games(model, given.n, mode)
             for words in ("development", "fresh"):
-                for one in backends:
-                    lines += wordings(one, given.n, words)
-            lines += orders(backend, 8 * given.n)
+                for backend in (drawn, greedy):
+                    lines += wordings(backend, given.n, words)
+            lines += orders(drawn, 8 * given.n)
             lines += people(model, 2 * given.n)
     except Refusal as fault:
         print(f"refused: {fault}", file=sys.stderr)
