@@ -103,11 +103,11 @@ def test_a_conversation_ends_where_frequencies_would_change_for_the_whole_batch(
     if kind == "longrope":
         half = config["head_dim"] // 2
         rope |= {"short_factor": [1.0] * half, "long_factor": [4.0] * half}
-        rope["original_max_position_embeddings"] = 128
+    rope["original_max_position_embeddings"] = 128
     config["rope_parameters"] = config["rope_scaling"] = rope
     (made / "config.json").write_text(json.dumps(config))
     backend = served(made, temperature=0)
-    assert backend._network.context == (128 if kind == "longrope" else 512)
+    assert backend._network.context == 128 < config["max_position_embeddings"]
     alone = [ask(backend, [message])[0].text for message in messages(6)[:3]]
     assert texts(ask(served(made, temperature=0), messages(6)))[:3] == alone
 

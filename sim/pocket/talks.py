@@ -23,6 +23,8 @@ GENERATED = (
     "display=false", "on_error=stop", "n_reasks=0",
 )  # fmt: skip
 
+SCORED = ("hit", "lot", "taught")
+
 
 def ask(backend: Backend, messages: Sequence[Message], labels: Sequence[Any], seed: int) -> list:
     """Replies to questions, in their order."""
@@ -112,8 +114,11 @@ def wordings(backend: Backend, n: int, words: str) -> Iterator[Line]:
     lines: dict[str, list[Score]] = {}
     for i, scores in good.items():
         lines.setdefault(_option_line(talks[i], words), []).extend(scores)
-    means = {known: [float(np.mean([s.hit for s in scores]))] for known, scores in lines.items()}
-    yield line("... mean of the option lines", means, unread=1 - readable.value)
+    means = {
+        known: [Score(*(float(np.mean([getattr(s, k) for s in part])) for k in SCORED))]
+        for known, part in lines.items()
+    }
+    yield scored("... mean of the option lines", means, 1 - readable.value)
     for known in sorted(lines):
         part = {i: s for i, s in good.items() if _option_line(talks[i], words) == known}
         unread = [1 - r for i in part for r in read[i]]
