@@ -18,6 +18,12 @@ class Slot(NamedTuple):
     turn: int
     attempt: int
 
+    @property
+    def depth(self) -> int:
+        """How far on it is. Engines answer the deepest first: the beginnings of their
+        conversations are in the cache still, which holds those of few where all take turns."""
+        return self.step + self.turn + self.attempt
+
 
 @dataclass(slots=True)
 class Request:

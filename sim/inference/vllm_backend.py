@@ -3,9 +3,9 @@
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ TAKEN += ("reasoning_config", "skip_tokenizer_init", "disable_log_stats", "hf_to
 # Engine arguments that say how fast, not what.
 SPEED = {"gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs"}
 SPEED |= {"max_num_batched_tokens", "enable_prefix_caching", "use_tqdm_on_load"}
+SPEED |= {"scheduling_policy"}
 
 _numbers = itertools.count()  # of requests: no two of a process are equal
 
@@ -123,7 +124,7 @@ class VLLMBackend(Backend):
             "version": self._version,
         }
         self._llm: Any = None
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[tuple[int, int, Request]] = []  # a heap: less deep, later
         self._open: dict[str, tuple[Request, float]] = {}  # by the engine's id, with its start
         self._done: list[tuple[Request, Reply]] = []
         self._fault: CallFailed | None = None  # that the next call must tell
@@ -151,7 +152,8 @@ class VLLMBackend(Backend):
         }
 
     def submit(self, requests: Sequence[Request]) -> None:
-        self._waiting.extend(requests)
+        for request in requests:
+            heappush(self._waiting, (-request.slot.depth, next(_numbers), request))
         self._feed()
 
     def ready(self) -> list[tuple[Request, Reply]]:
@@ -192,7 +194,7 @@ class VLLMBackend(Backend):
         if self._waiting and self._llm is None:
             self._llm = self._start()
         while self._waiting and len(self._open) < self._chunk:
-            request = self._waiting.popleft()
+            _, number, request = heappop(self._waiting)
             ids, params = self._requests.prompt(request), self._requests.params(request)
             room = self._llm.model_config.max_model_len
             if len(ids) >= room:
@@ -201,10 +203,10 @@ class VLLMBackend(Backend):
                 reply = Reply("", finish_reason=None, error=error, prompt_tokens=len(ids))
                 self._done.append((request, reply))
                 continue
-            name = f"sim-{next(_numbers)}"
+            name = f"sim-{number}"
             self._open[name] = request, time.perf_counter()
             try:
-                self._add(name, ids, params)
+                self._add(name, ids, params, -request.slot.depth)
             except Exception as fault:
                 if type(fault).__name__ == "EngineDeadError":
                     raise self._dead(fault) from fault
@@ -224,11 +226,11 @@ class VLLMBackend(Backend):
             )
         return llm
 
-    def _add(self, name: str, ids: list[int], params: Any) -> None:
+    def _add(self, name: str, ids: list[int], params: Any, priority: int) -> None:
         from vllm.inputs import tokens_input
 
-        lora = self.adapter()
-        self._llm.llm_engine.add_request(name, tokens_input(ids), params, lora_request=lora)
+        how = {"lora_request": self.adapter(), "priority": priority}
+        self._llm.llm_engine.add_request(name, tokens_input(ids), params, **how)
 
     def adapter(self) -> Any:
         """The `LoRARequest` of all requests, or None."""

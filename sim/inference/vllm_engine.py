@@ -32,6 +32,7 @@ DEFAULTS = {
     "logprobs_mode": "raw_logprobs",
     "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     "enable_prefix_caching": True,
+    "scheduling_policy": "priority",  # by how far on a conversation is, see Slot.depth
     "use_tqdm_on_load": False,
 }
 ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
