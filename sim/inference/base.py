@@ -20,8 +20,11 @@ class Slot(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """How far on it is. Engines answer the deepest first: the beginnings of their
-        conversations are in the cache still, which holds those of few where all take turns."""
+        """How far on it is: engines answer the deepest first.
+
+        The beginnings of their conversations are in the cache still; where thousands of
+        conversations take turns, no cache holds them all.
+        """
         return self.step + self.turn + self.attempt
 
 
