@@ -15,15 +15,8 @@ from sim.inference.base import Backend, Reply, Request
 from sim.inference.chat import Chat
 from sim.inference.network import Sampling
 from sim.inference.thinking import Thinking, check_mode
+from sim.inference.vllm_arguments import SPEED, arguments
 from sim.inference.vllm_requests import Requests
-
-# Of the engine, but not in `engine`: said elsewhere, or replies would mean something else.
-TAKEN = ("model", "revision", "tokenizer", "max_model_len", "generation_config", "logprobs_mode")
-TAKEN += ("reasoning_config", "skip_tokenizer_init", "disable_log_stats", "hf_token")
-# Engine arguments that say how fast, not what.
-SPEED = {"gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs"}
-SPEED |= {"max_num_batched_tokens", "enable_prefix_caching", "use_tqdm_on_load"}
-SPEED |= {"scheduling_policy"}
 
 _numbers = itertools.count()  # of requests: no two of a process are equal
 
@@ -82,9 +75,6 @@ class VLLMBackend(Backend):
             ("chunk", chunk, False),
         ):
             _check_whole(name, value, optional)
-        taken = [name for name in TAKEN if name in engine]
-        if taken:
-            raise Refusal(f"engine must not set {', '.join(TAKEN)}, got {', '.join(taken)}")
         self._version = vllm_engine.version()
         folder, commit = models.find(model, revision)
         self.model, self._folder = model, folder
@@ -94,21 +84,8 @@ class VLLMBackend(Backend):
         budget = self._thinking.budget if self._thinking else None
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
         sampling["max_tokens"] = max_tokens + (budget or 0)
-        self._arguments = {name: value for name, value in engine.items() if value is not None}
-        if "reasoning_parser" in self._arguments and self._thinking is None:
-            raise Refusal(
-                "engine.reasoning_parser needs model.thinking, the marks by which a reply is told "
-                f"from its reasoning, got null beside {self._arguments['reasoning_parser']}"
-            )
-        if max_context is not None:
-            self._arguments["max_model_len"] = max_context
-        if adapter is not None:
-            adapter = str(Path(adapter).expanduser())
-            self._arguments = vllm_engine.adapter_arguments(adapter) | self._arguments
-        if self._thinking and budget is not None:
-            told = {"reasoning_start_str": self._thinking.start}
-            told["reasoning_end_str"] = self._thinking.end
-            self._arguments["reasoning_config"] = told
+        adapter = adapter and str(Path(adapter).expanduser())
+        self._arguments = arguments(engine, max_context, self._thinking, adapter)
         self._requests = Requests(self._chat, sampling, self._thinking)
         self._adapter, self._deterministic, self._chunk = adapter, deterministic, chunk
         self._identity = {

@@ -35,7 +35,6 @@ DEFAULTS = {
     "scheduling_policy": "priority",  # by how far on a conversation is, see Slot.depth
     "use_tqdm_on_load": False,
 }
-ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 
 _adapters: dict[str, int] = {}  # numbers of the adapters that were served
 _kept: dict[str, Any] = {}  # the engine, by all that it was made from
@@ -100,25 +99,6 @@ def drop() -> None:
                 cleanup_dist_env_and_memory()
     _kept.clear()
     gc.collect()
-
-
-def adapter_arguments(adapter: str) -> dict[str, Any]:
-    """Engine arguments that a LoRA adapter needs.
-
-    Raises:
-        Refusal: it has no config, or a rank that vLLM does not take.
-    """
-    path = Path(adapter).expanduser() / "adapter_config.json"
-    try:
-        rank = json.loads(path.read_text(encoding="utf-8"))["r"]
-    except (OSError, ValueError, KeyError) as fault:
-        raise Refusal(
-            f"adapter must be a directory with adapter_config.json, got {adapter}"
-        ) from fault
-    fits = [known for known in ADAPTER_RANKS if known >= rank]
-    if not fits:
-        raise Refusal(f"an adapter's rank must be at most {ADAPTER_RANKS[-1]}, got {rank}")
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": fits[0]}
 
 
 def adapter_request(adapter: str, weights: Any) -> Any:
