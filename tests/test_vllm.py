@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -245,6 +246,21 @@ def test_the_second_turn_of_a_conversation_finds_the_first_in_the_cache(tiny):
     known = backend.statistics()
     assert known["prompt_tokens"] == reply.prompt_tokens + later.prompt_tokens
     assert known["cached_share"] == known["cached_tokens"] / known["prompt_tokens"] > 0.3
+
+
+@needs_vllm
+@pytest.mark.parametrize(
+    ("few", "expected"),
+    [("model.engine.max_num_seqs=1", [9, 0, 1, 2, 3]), ("model.chunk=1", [0, 9, 1, 2, 3])],
+)
+def test_the_conversation_that_is_furthest_on_is_answered_first(tiny, few, expected):
+    backend = make(tiny, few)
+    backend.submit([question(i, seed=i) for i in range(4)])
+    backend.submit([replace(question(seed=9), slot=Slot(9, 0, 3, 0, 0))])
+    answered = []
+    while some := backend.ready():
+        answered += [request.slot.episode for request, _ in some]
+    assert answered == expected
 
 
 @needs_vllm
