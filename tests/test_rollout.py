@@ -216,6 +216,16 @@ def test_rows_do_not_depend_on_the_order_or_the_size_of_what_comes_back(tmp_path
     assert decisions(plain)["status"].n_unique() > 1
 
 
+def test_every_question_of_a_conversation_is_deeper_than_the_one_before(tmp_path):
+    built = setup.build(compose("agent=hvae_goal", "env=svo_slider")).cast.agents[0]
+    backend = Sayings(lambda q: "Answer: B" if q.slot.attempt else "Perhaps.")
+    play(tmp_path / "r", backend, agents={"hvae_goal": built}, members=3)
+    for episode in range(3):
+        depths = [q.slot.depth for q in backend.asked if q.slot.episode == episode]
+        assert len(depths) == 3 + 6 * 2  # describe, role, goal; every choice is asked again
+        assert depths == sorted(set(depths))
+
+
 def test_nobody_waits_for_an_unrelated_episode(tmp_path):
     backend = Sayings(lambda q: "Answer: A", hold=0)
     play(tmp_path / "r", backend, members=4)

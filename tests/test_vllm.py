@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from agents.base import Message
 from sim.errors import CallFailed, Refusal
-from sim.inference import modes, vllm_engine
+from sim.inference import models, modes, vllm_engine
 from sim.inference.base import Request, Slot
 from sim.setup import build
 
@@ -69,6 +69,14 @@ def test_a_missing_vllm_is_named_with_the_command_that_installs_it(tiny, monkeyp
     monkeypatch.setattr(vllm_engine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Exception, match=r"needs the extra vllm: pip install -e '\.\[vllm\]'"):
         make(tiny)
+
+
+def test_an_engine_argument_that_is_not_free_is_refused_before_the_model_is_looked_for(
+    tiny, monkeypatch
+):
+    monkeypatch.setattr(models, "find", lambda *args: pytest.fail("it was"))
+    with pytest.raises(Exception, match=r"engine must not set .*, got max_model_len"):
+        make(tiny, "+model.engine.max_model_len=9")
 
 
 @needs_vllm
@@ -142,7 +150,8 @@ def test_reasoning_is_kept_apart_from_the_reply(tiny):
 def test_identity_tells_what_replies_depend_on_and_not_how_fast_they_come(tiny):
     known = make(tiny).identity()
     json.dumps(known)
-    for same in ("model.chunk=7", "model.engine.max_num_seqs=8"):
+    order = "+model.engine.scheduling_policy=fcfs"
+    for same in ("model.chunk=7", "model.engine.max_num_seqs=8", order):
         assert make(tiny, same).identity() == known
     for other in ("model.top_p=0.5", "model.engine.dtype=bfloat16", "model.max_context=512"):
         assert make(tiny, other).identity() != known

@@ -20,12 +20,12 @@ class Slot(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """How far on it is: engines answer the deepest first.
+        """How far on its conversation is: engines answer the deepest first.
 
-        The beginnings of their conversations are in the cache still; where thousands of
-        conversations take turns, no cache holds them all.
+        The beginnings of these are in the cache still; where thousands of conversations take
+        turns, no cache holds them all.
         """
-        return self.step + self.turn + self.attempt
+        return (self.step << 16) + (self.turn << 8) + self.attempt
 
 
 @dataclass(slots=True)

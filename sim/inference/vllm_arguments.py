@@ -17,6 +17,13 @@ SPEED |= {"max_num_batched_tokens", "enable_prefix_caching", "use_tqdm_on_load"}
 ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 
 
+def check_free(engine: Mapping[str, Any]) -> None:
+    """Raises Refusal if an argument is given that is not free."""
+    taken = [name for name in TAKEN if name in engine]
+    if taken:
+        raise Refusal(f"engine must not set {', '.join(TAKEN)}, got {', '.join(taken)}")
+
+
 def arguments(
     engine: Mapping[str, Any],
     max_context: int | None,
@@ -34,9 +41,6 @@ def arguments(
     Raises:
         Refusal: something of them cannot be.
     """
-    taken = [name for name in TAKEN if name in engine]
-    if taken:
-        raise Refusal(f"engine must not set {', '.join(TAKEN)}, got {', '.join(taken)}")
     told = {name: value for name, value in engine.items() if value is not None}
     if "reasoning_parser" in told and thinking is None:
         raise Refusal(

@@ -15,7 +15,7 @@ from sim.inference.base import Backend, Reply, Request
 from sim.inference.chat import Chat
 from sim.inference.network import Sampling
 from sim.inference.thinking import Thinking, check_mode
-from sim.inference.vllm_arguments import SPEED, arguments
+from sim.inference.vllm_arguments import SPEED, arguments, check_free
 from sim.inference.vllm_requests import Requests
 
 _numbers = itertools.count()  # of requests: no two of a process are equal
@@ -75,6 +75,7 @@ class VLLMBackend(Backend):
             ("chunk", chunk, False),
         ):
             _check_whole(name, value, optional)
+        check_free(engine)
         self._version = vllm_engine.version()
         folder, commit = models.find(model, revision)
         self.model, self._folder = model, folder
