@@ -2,7 +2,6 @@
 
 import base64
 import inspect
-import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,7 +11,8 @@ from typing import Any
 import polars as pl
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-MISSING = "–"
+from sim.shown import decimals, percent, shown
+
 MOST_ROWS = 200
 MOST_SVG_BYTES = 2_000_000  # beyond this the PNG is the smaller page
 UNREAD = ("unparsed", "refused", "error")
@@ -99,57 +99,6 @@ def render(page: Mapping[str, Any]) -> str:
     )
     environment.filters |= {"percent": percent, "decimals": decimals}
     return environment.get_template("report.html").render(page)
-
-
-def shown(value: Any) -> Any:
-    """What a reader sees of a value: three significant digits, a dash for what is missing."""
-    if value is None or isinstance(value, ChainableUndefined):
-        return MISSING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return number(value)
-    return harmless(value) if type(value) is str else value  # markup is a subclass: leave it
-
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent from 0.0001 up; NaN is missing."""
-    if value != value:
-        return MISSING
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
-
-
-def decimals(value: float | None) -> str:
-    """Three decimals, so that scores of one column line up; null is missing."""
-    return MISSING if value is None or value != value else f"{value:.3f}"
-
-
-def percent(share: float | None) -> str:
-    """A share as a percentage; null is missing."""
-    if share is None or isinstance(share, ChainableUndefined):
-        return MISSING
-    return f"{100 * share:.3g} %"
-
-
-def harmless(text: str) -> str:
-    r"""Text in which control, bidi and other invisible characters are spelt out as \uXXXX."""
-    text = text.replace("\r\n", "\n")
-    return "".join(
-        letter
-        if letter in "\n\t" or unicodedata.category(letter) not in _UNSEEN
-        else _spelt(letter)
-        for letter in text
-    )
-
-
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-def _spelt(letter: str) -> str:
-    code = ord(letter)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:

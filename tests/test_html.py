@@ -3,7 +3,7 @@ import re
 import polars as pl
 import pytest
 
-from sim import html
+from sim import html, shown
 from sim.plots import style
 
 RATIONALITY = pl.DataFrame(
@@ -75,12 +75,12 @@ def test_a_table_from_user_text_is_escaped_too(report):
 )
 def test_characters_that_hide_or_reorder_text_are_spelt_out(report, text, spelt):
     assert spelt in report(transcripts=said(text))
-    assert html.harmless(text) == spelt
+    assert shown.harmless(text) == spelt
 
 
 def test_ordinary_text_of_any_language_stays_as_it_is():
     text = "naïve 漢字 عربي 😀\n\tdone"
-    assert html.harmless(text) == text
+    assert shown.harmless(text) == text
 
 
 def test_missing_keys_of_the_manifest_are_shown_as_dashes(report):
@@ -147,7 +147,7 @@ def test_long_tables_are_cut_and_name_the_file_with_the_rest(report):
     ],
 )  # fmt: skip
 def test_numbers_are_rounded_to_three_significant_digits(value, text):
-    assert html.shown(value) == text
+    assert shown.shown(value) == text
 
 
 def test_scripted_runs_say_that_they_are_no_evidence_about_models(report):
