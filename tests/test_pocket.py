@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -18,13 +19,16 @@ from sim import setup
 from sim.analysis.angle import angle
 from sim.analysis.human import CATEGORY, MEAN, percentiles
 from sim.analysis.slider import category
+from sim.inference import models
 from sim.inference.chat import Chat
 from sim.inference.models import POCKET
+from sim.pocket import speech
 from sim.pocket.batches import encode, stream
+from sim.pocket.card import card
 from sim.pocket.encode import Encoder, texts_of
 from sim.pocket.games import Games, fingerprint, person, utility, wanted
 from sim.pocket.kept_out import kept_out
-from sim.pocket.scores import Score, line, near_best
+from sim.pocket.scores import Line, Score, line, near_best
 from sim.pocket.text import OTHER, UNIT, Exchange, Writer
 from sim.pocket.words import bank, definitions, own
 
@@ -96,6 +100,9 @@ def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training
                 known = [
                     line for a, b, join in sides for line in (join.join((a, b)), join.join((b, a)))
                 ]
+            elif slot == "units":
+                made = itertools.product(training["measures"], training["stuffs"])
+                known = [*known, *(f"{measure} of {stuff}" for measure, stuff in made)]
             assert not set(wordings) & set(known)
             assert own().get(slot) not in wordings
     for one, other in itertools.combinations(blocks, 2):
@@ -105,26 +112,45 @@ def test_wordings_that_are_kept_for_the_evaluation_are_not_those_of_the_training
 def test_no_fresh_option_line_is_one_that_the_frames_of_the_training_may_give():
     parts = bank("training")["option"]
 
-    def any_of(wordings: list[str]) -> str:
-        return f"(?:{'|'.join(re.escape(w) for w in wordings)})"
+    def any_of(wordings: Sequence[str]) -> str:
+        return f"(?:{'|'.join(map(re.escape, wordings))})"
 
-    def side(frame: str, me: bool) -> str:
-        numbers = any_of([*parts["numbers"], "{n}"]).replace(
-            re.escape("{n}"), re.escape("{self}" if me else "{other}")
+    syllable = f"{any_of(speech.ONSETS)}[aeiou]{any_of(speech.CODAS)}"
+    word = f"(?:{any_of(parts['words'])}|(?:{syllable}){{1,3}})"
+    joins, ands = any_of(parts["joins"]), any_of(parts["ands"])
+
+    def filled(frames: Sequence[str], person: dict[str, str]) -> str:
+        known = {"w": word, "v": word, "unit": re.escape("{unit}")} | person
+        pieces = (re.split(r"[{](\w+)[}]", frame) for frame in frames)
+        made = (
+            "".join(known[x] if i % 2 else re.escape(x) for i, x in enumerate(p)) for p in pieces
         )
-        known = {"w": "[a-z]+", "v": "[a-z]+", "n": numbers, "unit": re.escape("{unit}")}
-        known["who"] = any_of(parts["me" if me else "them"])
-        known["whose"] = any_of(parts["whose_me" if me else "whose_them"])
-        pieces = re.split(r"[{](\w+)[}]", frame)
-        return "".join(known[x] if i % 2 else re.escape(x) for i, x in enumerate(pieces))
+        return f"(?:{'|'.join(made)})"
+
+    def person(who: str, payoff: str) -> dict[str, str]:
+        numbers = any_of([*parts["numbers"], "{n}"]).replace(re.escape("{n}"), re.escape(payoff))
+        named = {"who": any_of(parts[who]), "whose": any_of(parts[f"whose_{who}"])}
+        named = {k: v.replace(re.escape("{w}"), word) for k, v in named.items()}
+        return named | {"n": numbers}
 
     patterns = []
-    for frame in parts["frames"]:
-        both = [side(frame, True), side(frame, False)]
-        patterns += [any_of(parts["joins"]).join(order) for order in (both, both[::-1])]
-    assert any(re.fullmatch(x, "you vlop +{self}; the other side vlop +{other}") for x in patterns)
-    for fresh in bank("fresh")["option"]:
-        assert not any(re.fullmatch(x, fresh) for x in patterns), fresh
+    for both in itertools.permutations([person("me", "{self}"), person("them", "{other}")]):
+        joint = {key: f"\\W?{both[0][key]}{ands}{both[1][key]}\\W?" for key in both[0]}
+        named = [filled(parts["frames"], who) for who in both]
+        bare = [filled(parts["nameless"], who) for who in both]
+        patterns += [filled(parts["frames"], joint), joins.join(named)]
+        patterns += [bare[0] + joins + named[1], named[0] + joins + bare[1]]
+
+    def may_give(line: str) -> bool:
+        return any(re.fullmatch(x, line.rstrip("."), re.IGNORECASE) for x in patterns)
+
+    for known in (
+        "you flop +{self}; the other side flop +{other}",
+        "(the other/me) = ({other}/{self})",
+        "give {other} {unit} and mip to you {self}",
+    ):
+        assert may_give(known), known
+    assert not [line for line in bank("fresh")["option"] if may_give(line)]
 
 
 def test_every_method_and_mode_and_width_is_met():
@@ -278,6 +304,14 @@ def test_the_same_seed_gives_the_same_weights_by_the_whole_command(tmp_path):
         files = sorted(f.name for f in (tmp_path / name).iterdir())
         made.append([(tmp_path / name / f).read_bytes() for f in files if f.startswith("model.")])
     assert len(made[0]) == 2 and made[0] == made[1]
+
+
+def test_the_card_of_the_weights_that_ship_is_what_their_evaluation_writes():
+    told = json.loads((POCKET / "evaluation.json").read_text())
+    known = models.fingerprint(POCKET, "model.*")
+    assert all(weights in known for weights in told["weights"])
+    lines = [Line(**x) for x in told["lines"]]
+    assert (POCKET / "README.md").read_text(encoding="utf-8") == card(lines, POCKET)
 
 
 @pytest.mark.slow

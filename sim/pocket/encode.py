@@ -19,7 +19,9 @@ PAD, END = 0, 1
 # Words for persons are too: whose payoff is whose has to be read in wordings never seen.
 PIECES = (
     r" ?\d|\n+|:| ?\b[A-Z]\b"
-    r"| ?\b(?:you|your|yours|yourself|me|my|mine|myself|self|others?|them|they|theirs?)\b"
+    r"| ?\b(?:you|your|yours|yourself|me|my|mine|myself|self|others?|them|they|theirs?|him|his|her"
+    r"|he|she|person|player|participant|partner|counterpart|opponent|recipient|stranger|party"
+    r"|someone|somebody)\b"
 )
 LONGEST = 28  # characters of a token
 TEMPLATE = (

@@ -16,8 +16,9 @@ from rich.table import Table
 from sim.configs import compose
 from sim.errors import Refusal
 from sim.inference import models
+from sim.pocket.card import card
 from sim.pocket.measures import games, orders, people
-from sim.pocket.scores import Line
+from sim.pocket.scores import COLUMNS, Line, cells
 from sim.pocket.talks import wordings
 from sim.setup import build
 
@@ -25,19 +26,10 @@ from sim.setup import build
 def table(lines: list[Line], title: str) -> Table:
     """The numbers as a table."""
     shown = Table(title=title)
-    for column in ("what", "value", "95 % interval", "n", "units", "unread", "by lot", "as taught"):
+    for column in COLUMNS:
         shown.add_column(column, justify="left" if column == "what" else "right")
-
-    def number(x: float | None) -> str:
-        return "" if x is None else f"{x:.3f}"
-
     for x in lines:
-        interval = "" if x.low is None else f"{number(x.low)} .. {number(x.high)}"
-        counts = f"{x.n:,}", f"{x.units:,}"
-        shown.add_row(
-            x.what, number(x.value), interval, *counts,
-            number(x.unread), number(x.lot), number(x.taught),
-        )  # fmt: skip
+        shown.add_row(*cells(x, " .. "))
     return shown
 
 
@@ -51,7 +43,14 @@ def main() -> int:
     parser.add_argument("--model", default="pocket", help="preset of conf/model (default: pocket)")
     parser.add_argument("--n", type=int, default=100, help="agents or conversations of each part")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    parser.add_argument(
+        "--card", action="store_true",
+        help="writes evaluation.json and the model card, README.md, beside the weights",
+    )  # fmt: skip
     given = parser.parse_args()
+    for name in ("training.json", "training.csv") if given.card else ():
+        if not (given.weights / name).is_file():
+            parser.error(f"--card needs {name}, which sim.pocket.train writes, in {given.weights}")
     model = [f"model={given.model}", f"model.model={given.weights}"]
     lines: list[Line] = []
     # The embedded engine reads the one, the others read the other.
@@ -78,9 +77,13 @@ def main() -> int:
         return 1
     names = ", ".join(f"{x['file']} {x['sha256'][:12]}" for x in weights)
     console.print(table(lines, f"Kept-out choices, temperature 1; {names}"))
-    if given.out:
-        told = {"weights": weights, "lines": [vars(x) for x in lines]}
-        given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    told = json.dumps({"weights": weights, "lines": [vars(x) for x in lines]}, indent=1) + "\n"
+    for path in (given.out, given.card and given.weights / "evaluation.json"):
+        if path:
+            path.write_text(told, encoding="utf-8")
+    if given.card:
+        text = card(lines, given.weights)
+        (given.weights / "README.md").write_text(text, encoding="utf-8")
     return 0
 
 

@@ -20,12 +20,12 @@ from sim.pocket.batches import LONG, ROW, WORD, Batch, Rows, encode, stream
 from sim.pocket.encode import END, PAD, Encoder, load, save, texts_of, train_tokenizer
 from sim.pocket.kept_out import kept_out
 from sim.pocket.network import Pocket, Shape
+from sim.pocket.speech import FRAMES
 from sim.pocket.text import Writer
-from sim.pocket.words import FRAMES
 
 READ = 0.02  # weight of a point of error in reading and finding payoffs
 RATE = 3e-3
-FINE = 0.97  # share of the steps in bfloat16, five times as fast; the rest is fine work
+FINE = 0.95  # share of the steps in bfloat16, twice as fast; the rest is fine work
 COMPILED = 200  # steps from which it pays to fuse what is between the products: twice as fast
 TORN = 0.06  # chance of a cut behind a character, in a third of the conversations
 POINTS = 100.0  # payoffs are read in hundreds

@@ -11,6 +11,8 @@ from sim.pocket.games import Options, utility, wanted
 
 NEAR = 0.02  # of the range of an item
 
+COLUMNS = ["what", "value", "95 % interval", "n", "units", "unread", "by lot", "as taught"]
+
 Known = float | None
 Groups = Mapping[Any, Sequence[float]]
 
@@ -70,6 +72,17 @@ def near_best(value: str, options: Options, chosen: int, own_range: bool = False
     u = utility(value, options)
     span = np.ptp(u) if own_range else np.ptp(options, axis=0).max()
     return bool(u.max() - u[chosen] <= NEAR * span)
+
+
+def cells(x: Line, to: str) -> list[str]:
+    """A line by its columns, as text; `to` stands between the ends of the interval."""
+
+    def number(value: Known) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    interval = "" if x.low is None else f"{number(x.low)}{to}{number(x.high)}"
+    counts = f"{x.n:,}", f"{x.units:,}"
+    return [x.what, number(x.value), interval, *counts, *map(number, (x.unread, x.lot, x.taught))]
 
 
 def line(what: str, groups: Groups, **more: Known) -> Line:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sim.analysis.human import percentiles
 from sim.inference.modes import PREFIX
 from sim.pocket.games import Games, Options, person, wanted
-from sim.pocket.words import FRAMES, SVO, Speech, definitions, own, pick, plain
+from sim.pocket.speech import FRAMES, Speech
+from sim.pocket.words import SVO, definitions, own, pick, plain
 
 LABELS = "ABCDEFGHI"
 DILEMMA = "{setting} you must choose. {pressure}\n{options}\nWhich one do you choose?"

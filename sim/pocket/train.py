@@ -6,6 +6,8 @@ Needs the extra `train` and, on a CPU, a C++ compiler.
 
 import argparse
 import csv
+import json
+import os
 import shutil
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sim.pocket.batches import LONG
 
-STEPS = 8500
+STEPS = 9500
 VOCABULARY = 2048
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -81,11 +83,14 @@ def main() -> int:
             if not progress.console.is_terminal:
                 print(f"step {line['step']}: {told}", flush=True)
         draw_curve(lines, Path(folder) / "training.csv")
+        told = {"seed": given.seed, "steps": given.steps, "tokens": given.tokens}
+        told["device"] = f"{os.cpu_count()} CPU cores" if given.device == "cpu" else given.device
+        (Path(folder) / "training.json").write_text(json.dumps(told, indent=1) + "\n")
         export(Path(folder))
         for path in sorted(Path(folder).iterdir()):
             shutil.copyfile(path, given.out / path.name)
     where = "" if given.out == WEIGHTS else f" --weights {given.out}"
-    print(f"weights: {given.out}; now `python -m sim.pocket.evaluate{where}`")
+    print(f"weights: {given.out}; now `python -m sim.pocket.evaluate{where} --card`")
     return 0
 
 
