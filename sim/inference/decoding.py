@@ -7,9 +7,8 @@ places: to build the batch anew is to copy all its keys and values.
 """
 
 import sys
+from collections import deque
 from collections.abc import Sequence
-from heapq import heappop, heappush
-from itertools import count
 from time import perf_counter
 from typing import Any
 
@@ -47,17 +46,14 @@ class Decoder:
         self._columns = limits.decode_mib * 2**20 // token  # of all rows together
         n_blocks = limits.cache_mib * 2**20 // (token * BLOCK)
         self._store = Store(n_blocks, network)
-        self._waiting: list[tuple[int, int, Job]] = []  # a heap: less deep, later
-        self._numbers = count()
+        self._waiting: deque[Job] = deque()
         self._batch: Batch | None = None
         self._over: list[Job] = []  # not handed out yet
         self._told = False  # that memory ran out
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Takes jobs."""
-        for job in jobs:
-            job.number = next(self._numbers)
-        self._wait(jobs)
+        self._waiting.extend(jobs)
 
     def run(self) -> list[Job]:
         """Finished jobs, at least one as long as any is open."""
@@ -99,10 +95,10 @@ class Decoder:
         later: list[Job] = []
         coming: set[bytes] = set()
         while self._waiting and n < self._rows:
-            job = heappop(self._waiting)[-1]
+            job = self._waiting.popleft()
             width = max(width, job.most)
             if n and (n + 1) * width > self._columns:
-                later.append(job)
+                self._waiting.appendleft(job)
                 break
             hashes = job.hashes()
             found = self._store.find(hashes)
@@ -113,7 +109,7 @@ class Decoder:
             coming.update(hashes[len(found) :])
             wave.append((job, found))
             n += 1
-        self._wait(later)
+        self._waiting.extendleft(reversed(later))
         return wave
 
     def _groups(self, wave: list[Entry]) -> list[list[Entry]]:
@@ -195,7 +191,8 @@ class Decoder:
         parts, jobs, starts = [], [], []
         for batch in batches:
             live = batch.open()
-            self._wait([job for _, job in live[keep:]] if keep is not None else [])
+            for _, job in live[keep:] if keep is not None else ():
+                self._waiting.appendleft(job)
             rows = np.array([row for row, _ in live[:keep]], np.int64)
             if len(rows):
                 parts.append((batch.past, rows))
@@ -249,13 +246,9 @@ class Decoder:
             job.error = f"OutOfMemory: one conversation does not fit into memory: {fault}"
 
     def _again(self, jobs: Sequence[Job]) -> None:
-        """Has jobs wait once more in their places; those that failed are over."""
+        """Has jobs wait once more, before all others; those that failed are over."""
         self._over += [job for job in jobs if job.finish is not None]
-        self._wait([job for job in jobs if job.finish is None])
-
-    def _wait(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            heappush(self._waiting, (-job.depth, job.number, job))
+        self._waiting.extendleft(job for job in reversed(jobs) if job.finish is None)
 
 
 def _n_new(entry: Entry) -> int:

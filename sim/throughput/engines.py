@@ -70,10 +70,7 @@ class Loop:
         return self._job(request).ids
 
     def prepare(self, requests: Sequence[Request]) -> Any:
-        work = [self._job(request) for request in requests]
-        for job in work:
-            job.depth = 0  # in the order given, as by vLLM: the run found its own by turns
-        return work
+        return [self._job(request) for request in requests]
 
     def run(self, work: Any) -> Any:
         self.backend._decoder.add(work)
