@@ -119,6 +119,24 @@ def test_a_second_turn_takes_the_first_from_the_cache_and_says_the_same(folder):
     assert not any(reply.cached_tokens for turn in computed for reply in turn)
 
 
+def test_conversations_that_are_furthest_on_come_first_so_a_small_cache_serves_many(folder):
+    backend = embedded(folder, max_tokens=4, batch=BATCH | {"rows": 4, "cache_mib": 1})
+
+    def asked(message: Message, i: int, step: int) -> Request:
+        return Request(message, "text", None, 100 * i + step, Slot(i, 0, step, 0, 0))
+
+    backend.submit([asked(Message("user", f"{i} or what? " * 12, None), i, 0) for i in range(60)])
+    later: list[tuple[Request, Reply]] = []
+    while some := backend.ready():
+        for request, reply in some:
+            i, _, step, *_ = request.slot
+            later += [(request, reply)] if step else []
+            if step < 3:
+                said = Message("assistant", reply.text, request.message)
+                backend.submit([asked(Message("user", "And now? " * 8, said), i, step + 1)])
+    assert len(later) == 180 and all(reply.cached_tokens for _, reply in later)
+
+
 def test_what_prompts_of_one_batch_share_is_computed_once(folder):
     rules = "Here are 9 ways to share points between you and another person. " * 8
     backend = embedded(folder)
@@ -218,6 +236,7 @@ def test_when_memory_runs_out_while_replying_the_rows_start_again(folder, monkey
         return forward(past, ids, starts)
 
     monkeypatch.setattr(backend._network, "forward", short)
+    monkeypatch.setattr(Slot, "depth", property(lambda slot: slot.episode % 3))
     assert texts(ask(backend, messages())) == expected
     assert "goes on with 4" in capsys.readouterr().err
 

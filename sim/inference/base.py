@@ -20,11 +20,10 @@ class Slot(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """How far on its conversation is: vLLM answers the deepest first.
+        """How far on its conversation is: engines answer the deepest first.
 
         The beginnings of these are in the cache still; where thousands of conversations take
-        turns, no cache holds them all. (Our own loop pads a batch to its longest conversation,
-        so there those of one depth go together, in the order in which they come.)
+        turns, no cache holds them all.
         """
         return (self.step << 16) + (self.turn << 8) + self.attempt
 

@@ -7,8 +7,9 @@ places: to build the batch anew is to copy all its keys and values.
 """
 
 import sys
-from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
 from time import perf_counter
 from typing import Any
 
@@ -46,14 +47,17 @@ class Decoder:
         self._columns = limits.decode_mib * 2**20 // token  # of all rows together
         n_blocks = limits.cache_mib * 2**20 // (token * BLOCK)
         self._store = Store(n_blocks, network)
-        self._waiting: deque[Job] = deque()
+        self._waiting: list[tuple[int, int, Job]] = []  # a heap: less deep, later
+        self._numbers = count()
         self._batch: Batch | None = None
         self._over: list[Job] = []  # not handed out yet
         self._told = False  # that memory ran out
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Takes jobs."""
-        self._waiting.extend(jobs)
+        for job in jobs:
+            job.number = next(self._numbers)
+        self._wait(jobs)
 
     def run(self) -> list[Job]:
         """Finished jobs, at least one as long as any is open."""
@@ -95,10 +99,10 @@ class Decoder:
         later: list[Job] = []
         coming: set[bytes] = set()
         while self._waiting and n < self._rows:
-            job = self._waiting.popleft()
+            job = heappop(self._waiting)[-1]
             width = max(width, job.most)
             if n and (n + 1) * width > self._columns:
-                self._waiting.appendleft(job)
+                later.append(job)
                 break
             hashes = job.hashes()
             found = self._store.find(hashes)
@@ -109,7 +113,7 @@ class Decoder:
             coming.update(hashes[len(found) :])
             wave.append((job, found))
             n += 1
-        self._waiting.extendleft(reversed(later))
+        self._wait(later)
         return wave
 
     def _groups(self, wave: list[Entry]) -> list[list[Entry]]:
@@ -191,8 +195,7 @@ class Decoder:
         parts, jobs, starts = [], [], []
         for batch in batches:
             live = batch.open()
-            for _, job in live[keep:] if keep is not None else ():
-                self._waiting.appendleft(job)
+            self._wait([job for _, job in live[keep:]] if keep is not None else [])
             rows = np.array([row for row, _ in live[:keep]], np.int64)
             if len(rows):
                 parts.append((batch.past, rows))
@@ -246,9 +249,13 @@ class Decoder:
             job.error = f"OutOfMemory: one conversation does not fit into memory: {fault}"
 
     def _again(self, jobs: Sequence[Job]) -> None:
-        """Has jobs wait once more, before all others; those that failed are over."""
+        """Has jobs wait once more in their places; those that failed are over."""
         self._over += [job for job in jobs if job.finish is not None]
-        self._waiting.extendleft(job for job in reversed(jobs) if job.finish is None)
+        self._wait([job for job in jobs if job.finish is None])
+
+    def _wait(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            heappush(self._waiting, (-job.depth, job.number, job))
 
 
 def _n_new(entry: Entry) -> int:

@@ -54,6 +54,8 @@ class Job:
         limit: most new tokens; 0 where only `labels` are scored behind the prompt.
         labels: tokens whose probabilities are wanted.
         matcher: what the reply must look like, if anything.
+        depth: the deepest come first, of equally deep ones the first that came.
+        number: of the decoder's jobs, in the order they came.
         out: new tokens, the one that ended the reply included.
         cached: tokens of the prompt that were not computed; None until it was begun.
         finish: "stop" or "length" once over, or "error".
@@ -68,6 +70,8 @@ class Job:
     limit: int
     labels: Sequence[int] | None = None
     matcher: Matcher | None = None
+    depth: int = 0
+    number: int = 0
     out: list[int] = field(default_factory=list)
     cached: int | None = None
     finish: str | None = None

@@ -127,10 +127,10 @@ class LocalBackend(Backend):
             assert request.labels is not None
             prefix, labels = self.chat.labels(request.labels)
             ids = np.concatenate([ids, prefix])
-            job = Job(request, ids, seed, 0, labels=labels)
+            job = Job(request, ids, seed, 0, labels=labels, depth=request.slot.depth)
         else:
             limit = min(self._max_tokens, self._network.context - len(ids))
-            job = Job(request, ids, seed, limit)
+            job = Job(request, ids, seed, limit, depth=request.slot.depth)
             if request.mode != "text":
                 assert request.labels is not None
                 job.matcher = self._constraints.matcher(request.mode, request.labels)

@@ -70,7 +70,10 @@ class Loop:
         return self._job(request).ids
 
     def prepare(self, requests: Sequence[Request]) -> Any:
-        return [self._job(request) for request in requests]
+        work = [self._job(request) for request in requests]
+        for job in work:
+            job.depth = 0  # in the order given, as by vLLM: the run found its own by turns
+        return work
 
     def run(self, work: Any) -> Any:
         self.backend._decoder.add(work)
