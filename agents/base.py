@@ -20,6 +20,8 @@ class Member:
         value: the orientation to assign; None for a control.
         target: its SVO angle, degrees; None for a control.
         definition: the orientation in a sentence; None where nobody worded it.
+        profile: orientation -> weight, where it is a mixture; None: `value` alone.
+        model: which of several models plays the member; None where there is one.
         cohort: further columns of `agents.parquet`.
     """
 
@@ -27,6 +29,8 @@ class Member:
     value: str | None = None
     target: float | None = None
     definition: str | None = None
+    profile: Mapping[str, float] | None = None
+    model: str | None = None
     cohort: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,10 +94,14 @@ class Frame:
     Attributes:
         opening: (role, content) pairs that open the conversation, if any.
         reminder: stands below every question; may be empty.
+        lead: stands above the first question, in its message; may be empty.
+        above: stands above every question, below the lead; may be empty.
     """
 
     opening: tuple[tuple[str, str], ...] = ()
     reminder: str = ""
+    lead: str = ""
+    above: str = ""
 
 
 # Says turns, hears replies, returns the frame of the questions to come.
@@ -123,6 +131,7 @@ class Rows:
         seen: observation arrays with leading axis R.
         target: assigned angles, shape (R,), degrees, NaN for controls.
         draw: n -> (R, n) uniforms in [0, 1), each row's own; equal whenever asked again.
+        draw_episode: the same, but equal for all choices of a seat in an episode.
         seats: conversations, for agents that speak.
         words: the observations in words, for agents that speak.
     """
@@ -130,6 +139,7 @@ class Rows:
     seen: Observation
     target: NDArray[np.float64]
     draw: Callable[[int], NDArray[np.float64]]
+    draw_episode: Callable[[int], NDArray[np.float64]]
     seats: Sequence[Seat] = ()
     words: Sequence[Worded] = ()
 
@@ -140,14 +150,16 @@ class Agent(ABC):
     Attributes:
         speaks: whether it asks a language model (returns turns) or returns actions.
         context: how much of an episode's past its questions show, as recorded.
+        wording: which of several ways to say the same, as recorded; None where there is one.
     """
 
     speaks: bool = False
     context: str | None = None
+    wording: str | None = None
 
     @abstractmethod
     def act(self, rows: Rows) -> NDArray[np.integer] | list[Turn]:
-        """Canonical actions, shape (R,), or one turn per row.
+        """Canonical actions, shape (R,), -1 for one that cannot be read; or one turn per row.
 
         After a turn that decides nothing the row comes again, with the reply in its seat.
         """
@@ -163,5 +175,9 @@ class Agent(ABC):
     def check(self, member: Member) -> None:
         """Raises ValueError if this kind cannot play the member."""
 
-    def check_options(self, least: int) -> None:
-        """Raises ValueError if this kind cannot choose where `least` options are offered."""
+    def check_items(self, items: Sequence[NDArray[np.float64]]) -> None:
+        """Raises ValueError if this kind cannot choose on one of a game's items.
+
+        Args:
+            items: payoffs (options, 2) of each, NaN where there are none.
+        """

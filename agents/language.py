@@ -1,8 +1,10 @@
 """The language-model agent: an induction, then one question per choice."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from string import Formatter
 
-from agents.base import Agent, Induction, Member, Rows, Seat, Turn, Worded
+from agents.base import Agent, Frame, Induction, Member, Rows, Seat, Turn, Worded
 
 # What a reply to a question should look like, by response mode.
 LINE = 'Reply with one line only: "Answer:" and the letter of the one option you choose.'
@@ -27,10 +29,20 @@ UNREAD = "I could not read one single choice from your reply."
 CONVERSATIONS = ("shared", "separate")
 
 
+PLACES = ("system", "user")
+OWN = "own"  # the wording that stands in a method's code
+
+
 class Method(ABC):
-    """A way to assign a value: what is said before the first question, and what stays."""
+    """A way to assign a value: what is said before the first question, and what stays.
+
+    Attributes:
+        name: as recorded.
+        wording: which of several ways to say it, as recorded; None where there is one.
+    """
 
     name: str
+    wording: str | None = None
 
     @abstractmethod
     def induce(self, member: Member, preview: str) -> Induction:
@@ -54,6 +66,57 @@ class Method(ABC):
                 f"method {self.name!r} needs an orientation in words, {member.name!r} has "
                 f"only its angle"
             )
+
+
+def words(
+    own: Mapping[str, str], wording: str, wordings: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, str]:
+    """The texts of a method in one of its wordings.
+
+    Args:
+        own: name of each text -> the method's own.
+        wording: "own" or one of `wordings`.
+        wordings: name -> texts, all of those that `own` has.
+
+    Raises:
+        ValueError: there is no such wording, or it lacks a text or a place of it, or has another.
+    """
+    if not isinstance(wording, str):
+        raise ValueError(f"wording must be a name, got {wording!r}")
+    if wording == OWN:
+        return own
+    if wording not in wordings:
+        known = ", ".join([OWN, *wordings])
+        raise ValueError(f"wording must be one of {known}, got {wording!r}")
+    texts = wordings[wording]
+    if set(texts) != set(own):
+        raise ValueError(
+            f"wording {wording!r} must have the texts {', '.join(sorted(own))}, got "
+            f"{', '.join(sorted(texts))}"
+        )
+    for name, text in texts.items():
+        if _fields(text) != _fields(own[name]):
+            raise ValueError(
+                f"text {name!r} of wording {wording!r} must name {_fields(own[name])}, got "
+                f"{_fields(text)}"
+            )
+    return texts
+
+
+def _fields(text: str) -> list[str]:
+    return sorted({field for _, field, _, _ in Formatter().parse(text) if field is not None})
+
+
+def check_place(place: str) -> str:
+    """The place; raises ValueError unless it is system or user."""
+    if place not in PLACES:
+        raise ValueError(f"place must be one of {', '.join(PLACES)}, got {place!r}")
+    return place
+
+
+def said_at(place: str, text: str) -> Frame:
+    """The frame that says a text once, before the first question."""
+    return Frame(opening=(("system", text),)) if place == "system" else Frame(lead=text)
 
 
 class LanguageAgent(Agent):
@@ -81,6 +144,7 @@ class LanguageAgent(Agent):
         self._format = FORMATS[response_mode]
         self._reask = f"{UNREAD} {LINE if response_mode == 'text' else self._format}"
         self.context = conversation
+        self.wording = method.wording
 
     def method(self, member: Member) -> str:
         return self._method.label(member)
@@ -101,10 +165,11 @@ class LanguageAgent(Agent):
                 return turn
         frame = seat.frame
         assert frame is not None
-        parts = (words.text, frame.reminder, self._format)
-        messages = (("user", "\n\n".join(part for part in parts if part)),)
         # Until an exchange stays: one that failed has opened nothing.
-        if seat.tip is seat.root:
+        first = seat.tip is seat.root
+        parts = (frame.lead if first else "", frame.above, words.text, frame.reminder, self._format)
+        messages = (("user", "\n\n".join(part for part in parts if part)),)
+        if first:
             messages = frame.opening + messages
         return Turn("decide", messages, words.labels, self._reask, self.context == "shared")
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agents.base import Member
 from agents.theory import Theory, check_angle
@@ -81,3 +82,20 @@ def by_angles(theory: Theory, targets: Sequence[float], n_each: int) -> list[Mem
         for angle in angles
         for number in _numbers(n_each)
     ]
+
+
+def by_model(parts: Mapping[str, Sequence[Member] | None]) -> list[Member]:
+    """Populations side by side, each played by a model of its own (`model=several`).
+
+    Args:
+        parts: name of the model -> its members; None leaves one out. Members' names get the
+            model's behind them, since the same ones may stand in several.
+    """
+    found = [
+        replace(member, name=f"{member.name}@{model}", model=model)
+        for model, members in parts.items()
+        for member in members or ()
+    ]
+    if not found:
+        raise ValueError("a population needs at least one member, got parts without any")
+    return found

@@ -1,5 +1,8 @@
 """Agents without a language model: known behaviour that tests the instruments."""
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,40 +32,104 @@ class _Scripted(Agent):
         return "utility" if self.assigns(member) else "none"
 
 
-class Linear(_Scripted):
-    """Follows utility u = cos t * own + sin t * mean(others), t the member's target angle.
+class Softmax(_Scripted):
+    """Likes some outcomes better than others, more or less sharply.
 
     Args:
-        temperature: of the softmax over utilities, in payoff points; 0 takes the best option,
-            and one of them by lot where several are equally good.
+        temperature: of the softmax over utilities, in their unit; 0 takes the best option, and one
+            of them by lot where several are equally good.
     """
 
     def __init__(self, temperature: float):
-        if temperature != 0 and not temperature >= LEAST:
-            raise ValueError(f"temperature must be 0, or {LEAST:g} or more, got {temperature}")
+        if (
+            isinstance(temperature, bool)
+            or not isinstance(temperature, int | float)
+            or (temperature != 0 and not temperature >= LEAST)
+        ):
+            raise ValueError(f"temperature must be 0, or {LEAST:g} or more, got {temperature!r}")
         self.temperature = float(temperature)
 
-    def check(self, member: Member) -> None:
-        if member.target is None:
-            raise ValueError(f"a linear agent needs a target angle, {member.name!r} has none")
+    @abstractmethod
+    def utility(self, rows: Rows) -> NDArray[np.float64]:
+        """Utility of each option, (options, R), a new array.
+
+        Options lead, so that sums over them run along whole rows of memory.
+        """
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
-        angles = np.radians(rows.target)
-        own, other = np.cos(angles), np.sin(angles)
-        if self.temperature > 0:
-            own, other = own / self.temperature, other / self.temperature
-        payoffs, mask = rows.seen["payoffs"], rows.seen["action_mask"]
-        # Options lead, so that sums over them run along whole rows of memory.
-        utility = np.multiply(payoffs[:, :, 0].T, own, order="C")
-        utility += payoffs[:, :, 1].T * other
+        utility = self.utility(rows)
+        mask = rows.seen["action_mask"]
         if not mask.all():
             utility[mask.T == 0] = -np.inf
         utility -= utility.max(axis=0)
         if self.temperature > 0:
+            utility /= self.temperature
             weights = np.exp(utility, out=utility)
         else:
             weights = (utility >= -SAME).astype(np.float64)
         return _pick(weights, rows.draw(1)[:, 0])
+
+
+class Linear(Softmax):
+    """Follows utility u = cos t * own + sin t * mean(others), t the member's target angle.
+
+    Args:
+        temperature: see `Softmax`; payoff points.
+    """
+
+    def check(self, member: Member) -> None:
+        if member.target is None:
+            kind = type(self).__name__.lower()
+            raise ValueError(f"a {kind} agent needs a target angle, {member.name!r} has none")
+
+    def utility(self, rows: Rows) -> NDArray[np.float64]:
+        angles = np.radians(rows.target)
+        payoffs = rows.seen["payoffs"]
+        utility = np.multiply(payoffs[:, :, 0].T, np.cos(angles), order="C")
+        utility += payoffs[:, :, 1].T * np.sin(angles)
+        return utility
+
+
+class Follower(Linear):
+    """Follows its target with noise, and now and then says nothing that can be read.
+
+    The known share of unreadable answers tests what analyzers make of them.
+
+    Args:
+        temperature: see `Softmax`; payoff points.
+        unread: share 0..1 of its decisions.
+    """
+
+    def __init__(self, temperature: float, unread: float):
+        super().__init__(temperature)
+        if isinstance(unread, bool) or not isinstance(unread, int | float) or not 0 <= unread <= 1:
+            raise ValueError(f"unread must lie in 0..1, got {unread!r}")
+        self.unread = float(unread)
+
+    def act(self, rows: Rows) -> NDArray[np.int64]:
+        chosen = super().act(rows)
+        return np.where(rows.draw(2)[:, 1] < self.unread, -1, chosen)
+
+
+class FirstShown(Linear):
+    """Takes the option shown first with a known probability, else follows its target with noise.
+
+    The planted truth that analyzers of order effects must find.
+
+    Args:
+        temperature: see `Softmax`; payoff points.
+        bias: share 0..1 of its decisions.
+    """
+
+    def __init__(self, temperature: float, bias: float):
+        super().__init__(temperature)
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not 0 <= bias <= 1:
+            raise ValueError(f"bias must lie in 0..1, got {bias!r}")
+        self.bias = float(bias)
+
+    def act(self, rows: Rows) -> NDArray[np.int64]:
+        first = rows.seen["option_order"][:, 0]
+        return np.where(rows.draw(2)[:, 1] < self.bias, first, super().act(rows)).astype(np.int64)
 
 
 class Uniform(_Scripted):
@@ -90,7 +157,8 @@ class Always(_Scripted):
     def assigns(self, member: Member) -> bool:
         return False
 
-    def check_options(self, least: int) -> None:
+    def check_items(self, items: Sequence[NDArray[np.float64]]) -> None:
+        least = min((len(options) for options in items), default=self.position + 1)
         if self.position >= least:
             raise ValueError(
                 f"position must lie in -1..{least - 1} where {least} options are shown, "

@@ -1,5 +1,6 @@
 """A value theory: named orientations, what they mean and the angle that each aims at."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -56,6 +57,41 @@ class Theory:
             raise ValueError(f"orientation must be one of {known}, got {value!r}{hint}")
         orientation = self.orientations[value]
         return Member(f"{value}-{number}", value, orientation.angle, orientation.definition)
+
+    def mixture(self, profile: Mapping[str, float], name: str) -> Member:
+        """Member of a mixture of orientations, by their weights.
+
+        Its target is the angle of the sum of the orientations' directions, each as long as its
+        weight; its definition says each in words, with its share in percent.
+
+        Raises:
+            ValueError: an unknown orientation, a weight that is not above 0, or directions that
+                cancel out and leave no angle.
+        """
+        if not profile:
+            raise ValueError("a profile must name at least one orientation, got none")
+        for value, weight in profile.items():
+            if value == CONTROL:
+                raise ValueError(f"a profile must name orientations, got {value!r}")
+            self.member(value, name)  # refuses an unknown one
+            if isinstance(weight, bool) or not isinstance(weight, int | float):
+                raise ValueError(f"weight of {value!r} must be a number, got {weight!r}")
+            if not 0 < weight < math.inf:
+                raise ValueError(f"weight of {value!r} must be above 0, got {weight!r}")
+        whole = math.fsum(profile.values())
+        shares = {value: weight / whole for value, weight in profile.items()}
+        turns = {value: math.radians(self.orientations[value].angle) for value in shares}
+        own = math.fsum(share * math.cos(turns[value]) for value, share in shares.items())
+        other = math.fsum(share * math.sin(turns[value]) for value, share in shares.items())
+        if math.hypot(own, other) < 1e-9:
+            raise ValueError(f"the orientations of a profile cancel out, got {dict(profile)}")
+        angle = math.degrees(math.atan2(other, own))
+        label = " + ".join(f"{share:.0%} {value}" for value, share in shares.items())
+        parts = [
+            f"In {share:.0%} of what they care about: {self.orientations[value].definition}"
+            for value, share in shares.items()
+        ]
+        return Member(name, label, angle, " ".join(parts), dict(profile))
 
 
 def check_angle(name: str, got: object) -> float:

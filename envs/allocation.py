@@ -11,6 +11,7 @@ from envs.base import Game, Ints, Keys, Observation, Outcome, Words
 from envs.draws import key, permutation, uniform
 
 ORDERS = ("canonical", "reversed", "shuffled")
+OPTION_ORDERS = (*ORDERS, "either")
 LABELS = tuple("ABCDEFGHI")
 
 TEXT = """Here are {n} ways to share {unit} between you and {other}.
@@ -28,17 +29,34 @@ class Item(NamedTuple):
 
     id: str
     instrument: str
-    form: int  # the set of items that one episode meets
+    form: int  # of the instrument: items that belong together and are scored together
     block: int  # orders are reversed or shuffled within blocks
-    options: NDArray[np.int64]  # (n_options, 2), points for oneself and for the other
-    centre: tuple[float, float] | None  # the point about which angles are measured
-    radius: float | None  # points from the centre to a pole
-    poles: tuple[str, str] | None  # orientations that the first and last option stand for
+    options: NDArray[Any]  # (n_options, 2), points for oneself and for the other
+    centre: tuple[float, float] | None = None  # the point about which angles are measured
+    radius: float | None = None  # points from the centre to a pole
+    values: tuple[str | None, ...] = ()  # orientation that each option stands for; () for none
 
 
-def _check(name: str, got: str) -> str:
-    if got not in ORDERS:
-        raise ValueError(f"{name} must be one of {', '.join(ORDERS)}, got {got!r}")
+def at_ends(first: str, last: str, n: int) -> tuple[str | None, ...]:
+    """Values of n options on a line between two poles."""
+    return (first, *[None] * (n - 2), last)
+
+
+def _by_form(items: Sequence[Item]) -> list[list[int]]:
+    found: dict[int, list[int]] = {}
+    for i, item in enumerate(items):
+        found.setdefault(item.form, []).append(i)
+    return [found[form] for form in sorted(found)]
+
+
+def _plain(points: float) -> str:
+    """As people write it: 15, -7.5; no -0."""
+    return f"{points + 0.0:.10g}"
+
+
+def _check(name: str, got: str, known: Sequence[str]) -> str:
+    if got not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {got!r}")
     return got
 
 
@@ -51,11 +69,14 @@ class Allocation(Game):
 
     Args:
         name: of the game.
-        items: every form must have the same number of items.
+        items: whatever can be met.
         item_order: canonical, reversed, or shuffled anew in each episode, within blocks.
-        option_order: the same for the options of an item, each item on its own.
+        option_order: the same for the options of an item, each item on its own; or either:
+            all canonical or all reversed, by lot for each episode.
         unit: of the payoffs, in words.
         other: the other person, in words, as met in "between you and ...".
+        sequences: items, by their places in `items`, that one episode meets, in canonical order;
+            which of them is drawn. All must be equally long. None: each form is one.
     """
 
     possible_agents = ("agent_0",)
@@ -68,19 +89,24 @@ class Allocation(Game):
         option_order: str,
         unit: str,
         other: str,
+        sequences: Sequence[Sequence[int]] | None = None,
     ):
-        self.item_order = _check("item_order", item_order)
-        self.option_order = _check("option_order", option_order)
+        self.item_order = _check("item_order", item_order, ORDERS)
+        self.option_order = _check("option_order", option_order, OPTION_ORDERS)
         self.name, self.unit, self.other = name, unit, other
         self.wording = f"{unit}; {other}"
-        self._items = list(items)
+        self.catalog = self._items = list(items)
+        self.forms = [list(s) for s in sequences or _by_form(self._items)]
         self.item_ids = [item.id for item in items]
         self.item_instruments = [item.instrument for item in items]
         self.n_options = max(len(item.options) for item in items)
         self._tabulate()
         self._worded: dict[tuple[int, bytes], Words] = {}
         self._phrases = [
-            [OPTION.format(self=a, other=b, unit=unit) for a, b in item.options.tolist()]
+            [
+                OPTION.format(self=_plain(a), other=_plain(b), unit=unit)
+                for a, b in item.options.tolist()
+            ]
             for item in items
         ]
         steps = self._sequences.shape[1]
@@ -93,23 +119,22 @@ class Allocation(Game):
         self._payoffs = np.zeros((n, width, 2))
         self._mask = np.zeros((n, width), np.int8)
         self._widths = np.array([len(item.options) for item in self._items])
-        self._orders = np.tile(np.arange(width, dtype=np.int16), (n, 1))
+        canonical = np.tile(np.arange(width, dtype=np.int16), (n, 1))
+        self._reversed = canonical.copy()
         for i, item in enumerate(self._items):
             self._payoffs[i, : len(item.options)] = item.options
             self._mask[i, : len(item.options)] = 1
-            if self.option_order == "reversed":
-                self._orders[i, : len(item.options)] = np.arange(len(item.options))[::-1]
+            self._reversed[i, : len(item.options)] = np.arange(len(item.options))[::-1]
+        self._orders = self._reversed if self.option_order == "reversed" else canonical
         # Rows run along memory: agents' sums over options then take a third of the time.
         self._columns = np.ascontiguousarray(self._payoffs.transpose(2, 1, 0))
-        forms = sorted({item.form for item in self._items})
-        sequences = [self._sequence(form) for form in forms]
+        sequences = [self._sequence(form) for form in self.forms]
         if len({len(sequence) for sequence in sequences}) != 1:
-            raise ValueError(f"forms of {self.name} must have equally many items")
+            raise ValueError(f"episodes of {self.name} must have equally many items")
         self._sequences = np.array(sequences)  # (forms, steps), index of the item
         self._blocks = np.array([[self._items[i].block for i in s] for s in sequences])
 
-    def _sequence(self, form: int) -> list[int]:
-        mine = [i for i, item in enumerate(self._items) if item.form == form]
+    def _sequence(self, mine: list[int]) -> list[int]:
         if self.item_order != "reversed":
             return mine
         blocks = sorted({self._items[i].block for i in mine})
@@ -120,7 +145,7 @@ class Allocation(Game):
         self._at = np.full(n, steps)
         self._item = np.zeros(n, np.int64)  # current one; after the end, the last
         self._meets = np.zeros((n, steps), np.int64)
-        if self.option_order == "shuffled":
+        if self.option_order in ("shuffled", "either"):
             self._shown = np.zeros((n, steps, self.n_options), np.int16)
 
     def reset(self, slots: Ints, keys: Keys) -> None:
@@ -138,6 +163,9 @@ class Allocation(Game):
             padded = not self._mask.all()
             offered = self._mask[meets].astype(bool) if padded else None
             self._shown[slots] = permutation(stream, self.n_options, offered)
+        if self.option_order == "either":
+            turned = uniform(key(keys, "options"))[:, :, None] < 0.5
+            self._shown[slots] = np.where(turned, self._reversed[meets], self._orders[meets])
         self._meets[slots] = meets
         self._item[slots] = meets[:, 0]
         self._at[slots] = 0
@@ -148,7 +176,7 @@ class Allocation(Game):
 
     def observe(self, slots: Ints, seats: Ints) -> Observation:
         item = self._item[slots]
-        if self.option_order == "shuffled":
+        if self.option_order in ("shuffled", "either"):
             at = np.minimum(self._at[slots], self._sequences.shape[1] - 1)
             order = self._shown[slots, at]
         else:
@@ -209,20 +237,21 @@ class Allocation(Game):
         for item, phrases in zip(self._items, self._phrases, strict=True):
             centre: tuple[float | None, float | None] = item.centre or (None, None)
             for k, (own, other) in enumerate(item.options.tolist()):
-                pole = {0: 0, len(item.options) - 1: 1}.get(k) if item.poles else None
+                value = item.values[k] if item.values else None
                 rows.append(
                     {
                         "env": self.name,
                         "instrument": item.instrument,
                         "item": item.id,
+                        "form": item.form,
                         "option": k,
                         "payoff_self": own,
                         "payoff_other": other,
                         "centre_self": centre[0],
                         "centre_other": centre[1],
                         "radius": item.radius,
-                        "value": item.poles[pole] if item.poles and pole is not None else None,
-                        "theory": "svo" if item.poles and pole is not None else None,
+                        "value": value,
+                        "theory": None if value is None else "svo",
                         "text": phrases[k],
                     }
                 )

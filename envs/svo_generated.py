@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.allocation import LABELS, Allocation, Item
+from envs.allocation import LABELS, Allocation, Item, at_ends
 from envs.slider_items import POLES
 
 # Angles of the slider's four poles about its centre, degrees; all lie 50 points from it (the
@@ -44,7 +44,8 @@ def _block(
         digest = hashlib.sha256(options.tobytes()).hexdigest()[:6]
         name = f"f{form}b{block}i{k + 1}-{digest}"  # other payoffs have another name
         centre_ = (float(middle[0]), float(middle[1]))
-        items.append(Item(name, "svo_generated", form, block, options, centre_, size, pair))
+        values = at_ends(*pair, len(options))
+        items.append(Item(name, "svo_generated", form, block, options, centre_, size, values))
     return items
 
 

@@ -1,6 +1,6 @@
 """The SVO slider measure as a game for one."""
 
-from envs.allocation import Allocation, Item
+from envs.allocation import Allocation, Item, at_ends
 from envs.slider_items import POLES, PRIMARY, SECONDARY
 
 CENTRE, RADIUS = (50.0, 50.0), 50.0
@@ -8,12 +8,12 @@ CENTRE, RADIUS = (50.0, 50.0), 50.0
 
 def _items(primary_only: bool) -> list[Item]:
     items = [
-        Item(str(n), "svo_slider", 0, 0, options, CENTRE, RADIUS, poles)
+        Item(str(n), "svo_slider", 0, 0, options, CENTRE, RADIUS, at_ends(*poles, len(options)))
         for n, (options, poles) in enumerate(zip(PRIMARY, POLES, strict=True), start=1)
     ]
     if not primary_only:
         items += [
-            Item(str(n), "svo_slider_secondary", 0, 1, options, None, None, None)
+            Item(str(n), "svo_slider_secondary", 0, 1, options)
             for n, options in enumerate(SECONDARY, start=7)
         ]
     return items

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, Member
 from sim.errors import Refusal
+from sim.inference.base import Backend
 from sim.tables import AGENTS
 
 
@@ -28,7 +29,7 @@ class Cast:
     Args:
         agents: kind -> agent.
         members: the population.
-        model: id of the language model, or None.
+        backend: serves the language models, or None.
         n_seats: of the game.
         n_repeats: episodes of each player.
 
@@ -40,7 +41,7 @@ class Cast:
         self,
         agents: Mapping[str, Agent],
         members: Sequence[Member],
-        model: str | None,
+        backend: Backend | None,
         n_seats: int,
         n_repeats: int,
     ):
@@ -55,7 +56,10 @@ class Cast:
             for member in members:
                 agent.check(member)
                 assigned = agent.assigns(member)
-                acted = member if assigned else Member(member.name, cohort=member.cohort)
+                acted = member
+                if not assigned:
+                    acted = Member(member.name, model=member.model, cohort=member.cohort)
+                speaks = agent.speaks and backend is not None
                 self.players.append(Player(f"{kind}-{member.name}", k, acted))
                 rows.append(
                     {
@@ -65,9 +69,9 @@ class Cast:
                         "member": member.name,
                         "value": acted.value,
                         "target": acted.target,
-                        "profile": None if acted.value is None else json.dumps({acted.value: 1.0}),
+                        "profile": _profile(acted),
                         "method": agent.method(acted),
-                        "model": model if agent.speaks else None,
+                        "model": backend.part(member.model).model if speaks else None,
                     }
                 )
         self.table = pl.DataFrame(rows, schema_overrides=AGENTS, infer_schema_length=None)
@@ -85,12 +89,22 @@ class Cast:
         self.seating: NDArray[np.int64] = np.tile(seating, (n_repeats, 1))  # (episodes, seats)
         self.repeat = np.repeat(np.arange(n_repeats), len(seating))
 
-    @property
-    def contexts(self) -> list[str | None]:
-        """`context_mode` of each player."""
-        return [self.agents[player.kind].context for player in self.players]
+    def told(self, wording: str) -> pl.DataFrame:
+        """`context_mode` and `wording` of each player; `wording` is the game's own."""
+        kinds = [self.agents[player.kind] for player in self.players]
+        texts = ["; ".join(filter(None, (wording, kind.wording))) for kind in kinds]
+        return pl.DataFrame(
+            {"context_mode": [kind.context for kind in kinds], "wording": texts},
+            schema={"context_mode": pl.String, "wording": pl.String},
+        )
 
     @property
     def speaks(self) -> bool:
         """Whether any kind needs a language model."""
         return any(agent.speaks for agent in self.agents)
+
+
+def _profile(member: Member) -> str | None:
+    if member.value is None:
+        return None
+    return json.dumps(dict(member.profile or {member.value: 1.0}))

@@ -1,6 +1,7 @@
 """What would be asked: one agent's whole conversation per condition, and nobody is asked."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -19,18 +20,19 @@ def dry_run(parts: Parts) -> Iterator[str]:
     seen: set[tuple] = set()
     cast, rules = parts.cast, parts.rules
     for number, player in enumerate(cast.players):
-        condition = (player.kind, player.member.value)
+        condition = (player.kind, player.member.value, player.member.model)
         if condition in seen:
             continue
         seen.add(condition)
         agent, value = cast.agents[player.kind], player.member.value or "control"
-        same = sum((p.kind, p.member.value) == condition for p in cast.players)
+        same = sum((p.kind, p.member.value, p.member.model) == condition for p in cast.players)
         yield f"===== {cast.kinds[player.kind]}, {value}: {same} agents, as {player.agent_id}"
         if not agent.speaks:
             yield "scripted: decides on numbers, nothing is asked\n"
             continue
         assert parts.backend is not None
-        yield from _conversation(parts, player, number, parts.backend, rules)
+        backend = parts.backend.part(player.member.model)
+        yield from _conversation(parts, player, number, backend, rules)
     n = len(cast.seating)
     yield f"{len(seen)} conditions, {len(cast.players)} agents, {n} episodes; nobody was asked."
 
@@ -49,7 +51,8 @@ def _conversation(
         seen = game.observe(slots, slots)
         words = game.describe(seen)[0]
         draws = key(0, "dry run")
-        rows = Rows(seen, np.array([np.nan]), lambda n, k=draws: uniform(k, n), [seat], [words])
+        draw = partial(uniform, draws)
+        rows = Rows(seen, np.array([np.nan]), draw, draw, [seat], [words])
         (turn,) = agent.act(rows)
         assert not isinstance(turn, np.integer)
         message = seat.tip

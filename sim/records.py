@@ -86,8 +86,8 @@ class Recorder:
         agents: `agents.parquet`; its row numbers are the players.
         item_ids, item_instruments: of the game, by item number.
         seats: PettingZoo keys by seat number.
-        constants: columns with one value for the whole run (env, wording ...).
-        contexts: `context_mode` of each player.
+        constants: columns with one value for the whole run (env ...).
+        told: further columns of each player: `context_mode`, `wording`.
     """
 
     def __init__(
@@ -98,11 +98,12 @@ class Recorder:
         item_instruments: Sequence[str],
         seats: Sequence[str],
         constants: Mapping[str, str | None],
-        contexts: Sequence[str | None],
+        told: pl.DataFrame,
     ):
         shutil.rmtree(folder / ".parts", ignore_errors=True)  # of an attempt that was killed
         self._folder = folder
-        self._agents = agents.with_columns(pl.Series("context_mode", contexts, pl.String))
+        names = ["agent_id", "agent", "value", "target", "method", "model"]
+        self._agents = agents.select(names).hstack(told)
         self._items = pl.DataFrame({"item": item_ids, "instrument": item_instruments})
         self._seats = pl.Series("seat", seats, pl.String)
         self._statuses = pl.Series("status", STATUSES, pl.String)
@@ -148,9 +149,7 @@ class Recorder:
         frame = pl.DataFrame(
             rows, schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS}
         )
-        agents = self._agents[frame["player"]].select(
-            "agent_id", "agent", "value", "target", "method", "model", "context_mode"
-        )
+        agents = self._agents[frame["player"]]
         frame = frame.hstack([order]).hstack(agents).hstack(self._items[frame["item_"]])
         frame = frame.hstack([self._seats[frame["seat_"]], self._statuses[frame["status_"]]])
         frame = frame.with_columns(

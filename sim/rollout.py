@@ -18,7 +18,7 @@ from sim.errors import Refusal
 from sim.inference.asking import Asking
 from sim.records import Recorder
 from sim.rules import Rules
-from sim.talk import ERROR, OK, Rows, Talk
+from sim.talk import ERROR, OK, UNPARSED, Rows, Talk
 
 NOBODY: Rows = np.zeros(0, np.int64)
 
@@ -209,6 +209,11 @@ class Rollout:
         keys = key(self._keys[use], self._episode[slots], seats, self._step[slots])
         return partial(uniform, keys)
 
+    def _streams(self, slots: Rows, seats: Rows) -> tuple[Callable, Callable]:
+        """What an agent may draw: for each decision, and for each seat of an episode."""
+        keys = key(self._keys["agents"], self._episode[slots], seats, "episode")
+        return self._draws("agents", slots, seats), partial(uniform, keys)
+
     def _act(self, due: Rows) -> Rows:
         """Lets the due rows act; returns those that are settled, the others were asked."""
         if not len(due):
@@ -230,10 +235,10 @@ class Rollout:
         slots, seats = np.divmod(rows, self._n_seats)
         target = self._cast.target[self._player[rows]]
         if not agent.speaks:
-            acting = agents.Rows(seen, target, self._draws("agents", slots, seats))
+            acting = agents.Rows(seen, target, *self._streams(slots, seats))
             actions = np.asarray(agent.act(acting))
             _check(agent, actions, seen["action_mask"])
-            self._settle(rows, actions, OK)
+            self._settle(rows, actions, np.where(actions == -1, UNPARSED, OK))
             return rows
         talk = self._talk
         assert talk is not None
@@ -248,7 +253,7 @@ class Rollout:
         if new:
             fresh = {name: values[new] for name, values in seen.items()}
             talk.word(rows[new], self._game.describe(fresh))
-        acting = agents.Rows(seen, target, self._draws("agents", slots, seats), *talk.at(rows))
+        acting = agents.Rows(seen, target, *self._streams(slots, seats), *talk.at(rows))
         turns = agent.act(acting)
         assert isinstance(turns, list)
         talk.say(rows, turns)
@@ -265,7 +270,7 @@ class Rollout:
 
 
 def _check(agent: Agent, actions: NDArray, mask: NDArray) -> None:
-    """Refuses actions that were not offered: a scripted agent cannot be misread."""
+    """Refuses actions that were not offered; -1 stands for an answer that cannot be read."""
     if actions.shape != (len(mask),) or not np.issubdtype(actions.dtype, np.integer):
         raise Refusal(
             f"{type(agent).__name__}.act must return a whole number for each of {len(mask)} rows, "
@@ -273,6 +278,7 @@ def _check(agent: Agent, actions: NDArray, mask: NDArray) -> None:
         )
     offered = (actions >= 0) & (actions < mask.shape[1])
     offered[offered] = mask[offered, actions[offered]] == 1
+    offered |= actions == -1
     if not offered.all():
         raise Refusal(
             f"{type(agent).__name__}.act must return options that are offered, got "

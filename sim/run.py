@@ -126,10 +126,9 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, An
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
     write_agents(folder, cast.table)
-    constants = {"env": game.name, "wording": game.wording}
     recorder = Recorder(
         folder, cast.table, game.item_ids, game.item_instruments, game.possible_agents,
-        constants, cast.contexts,
+        {"env": game.name}, cast.told(game.wording),
     )  # fmt: skip
     journal = asking = None
     asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
 from sim.rules import Rules
+from sim.variants import variants
 
 # Neither what is played nor what is answered depends on these.
 NOT_HASHED = ("display", "dry_run", "journal", "max_live")
@@ -47,12 +47,12 @@ def build(config: DictConfig) -> Parts:
         members = instantiate(config.population)
         if not config.agent:
             raise Refusal("agent must name at least one kind of agent, got none")
-        agents = {str(kind): instantiate(part) for kind, part in config.agent.items()}
-        widths = Counter((row["env"], row["item"]) for row in game.items())
+        agents = {kind: instantiate(part) for kind, part in variants(config.agent).items()}
+        items = _payoffs(game)
         for kind, agent in agents.items():
             if agent is None:
                 raise Refusal(f"agent.{kind} must be an agent, got null")
-            agent.check_options(min(widths.values(), default=game.n_options))
+            agent.check_items(items)
         speaks = any(agent.speaks for agent in agents.values())
         rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})
         # Last, since a model may take minutes to load.
@@ -64,8 +64,7 @@ def build(config: DictConfig) -> Parts:
             )
         if backend is not None and rules.response_mode != "text":
             backend.check(rules.response_mode, _labels(game))
-        model = backend.model if backend else None
-        cast = Cast(agents, members, model, len(game.possible_agents), config.n_repeats)
+        cast = Cast(agents, members, backend, len(game.possible_agents), config.n_repeats)
         limit = config.unread_limit
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")
@@ -76,6 +75,15 @@ def build(config: DictConfig) -> Parts:
     except (ValueError, OmegaConfBaseException) as fault:
         raise Refusal(str(fault).splitlines()[0]) from fault
     return Parts(game, cast, backend, rules)
+
+
+def _payoffs(game: Game) -> list[np.ndarray]:
+    """Payoffs (options, 2) of each item of a game, NaN where there are none."""
+    found: dict[tuple, list] = {}
+    for row in game.items():
+        paid = [np.nan if row.get(k) is None else row[k] for k in ("payoff_self", "payoff_other")]
+        found.setdefault((row["instrument"], row["item"]), []).append(paid)
+    return [np.array(options, np.float64) for options in found.values()]
 
 
 def _labels(game: Game, n: int = 64) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from sim.inference.asking import Asking
 from sim.inference.base import Reply, Request, Slot
 from sim.records import STATUSES, hexes
 
-OK, REPAIRED, ERROR = (STATUSES.index(status) for status in ("ok", "repaired", "error"))
+OK, REPAIRED, UNPARSED, ERROR = (
+    STATUSES.index(status) for status in ("ok", "repaired", "unparsed", "error")
+)
 
 Rows = NDArray[np.int64]
 
@@ -114,14 +116,18 @@ class Talk:
     def _ask(self, rows: Rows, turns: Sequence[Turn], after: Sequence[Message | None]) -> None:
         address = self._address[rows]
         seeds = (key(self._key, *address.T) >> np.uint64(1)).tolist()  # 63 bits
-        greedy, requests = self._asking.greedy, []
-        for turn, message, seed, slot in zip(turns, after, seeds, address.tolist(), strict=True):
+        requests = []
+        models = [seat.member.model for seat in self.at(rows)[0]]
+        greedy = {model: self._asking.greedy(model) for model in set(models)}
+        for turn, message, seed, slot, model in zip(
+            turns, after, seeds, address.tolist(), models, strict=True
+        ):
             for role, content in turn.messages:
                 message = Message(role, content, message)
             assert message is not None
             mode = "text" if turn.labels is None else self._mode
-            seed_ = None if greedy or mode == "label" else seed
-            requests.append(Request(message, mode, turn.labels, seed_, Slot(*slot)))
+            seed_ = None if greedy[model] or mode == "label" else seed
+            requests.append(Request(message, mode, turn.labels, seed_, Slot(*slot), model))
         self._asking.submit(requests)
 
     def hear(self) -> Heard:
@@ -187,9 +193,10 @@ class Talk:
         scores = np.array(reply.option_logprobs)
         if not np.isfinite(scores.max()):
             return None
-        if self._asking.temperature == 0:
+        temperature = self._asking.temperature(request.model)
+        if temperature == 0:
             return int(scores.argmax())
-        reached = np.cumsum(np.exp((scores - scores.max()) / self._asking.temperature))
+        reached = np.cumsum(np.exp((scores - scores.max()) / temperature))
         draw = uniform(key(self._key, *request.slot, "label"))[0, 0] * reached[-1]
         # Rounding must not lead behind the last label that has a probability.
         last = int(np.flatnonzero(np.isfinite(scores))[-1])

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from conftest import compose, names
@@ -24,6 +26,10 @@ THEORY = Theory(
 WORDS = Words("Here are two ways.", ("A", "B"), (0, 1))
 
 
+def nothing(n: int) -> np.ndarray:
+    return np.zeros((1, n))
+
+
 def rows(payoffs, target, n=1, order=None) -> Rows:
     payoffs = np.tile(np.asarray(payoffs, float), (n, 1, 1))
     width = payoffs.shape[1]
@@ -34,7 +40,8 @@ def rows(payoffs, target, n=1, order=None) -> Rows:
         "option_order": np.tile(order.astype(np.int16), (n, 1)),
     }
     keys = key(0, "test", np.arange(n))
-    return Rows(seen, np.full(n, float(target)), lambda m: uniform(keys, m))
+    draw = partial(uniform, keys)
+    return Rows(seen, np.full(n, float(target)), draw, draw)
 
 
 def test_linear_agent_takes_the_best_option_of_its_angle():
@@ -67,8 +74,8 @@ def test_always_k_takes_the_position_shown_not_the_option():
     assert Always(0).act(acting).tolist() == [2, 2]
     assert Always(-1).act(acting).tolist() == [1, 1]
     with pytest.raises(ValueError, match=r"position must lie in -1..2 where 3 options are shown"):
-        Always(3).check_options(3)
-    Always(2).check_options(3)
+        Always(3).check_items([np.zeros((3, 2))])
+    Always(2).check_items([np.zeros((3, 2))])
 
 
 def test_shares_that_do_not_divide_go_to_the_largest_remainders():
@@ -127,7 +134,7 @@ def converse(agent: LanguageAgent, member: Member, n_items: int = 2, lost=()) ->
     """The agent's turns; every reply is "reply" and its number; calls of `lost` items fail."""
     seat, turns, decided = Seat(member, "You will be asked."), [], 0
     while decided < n_items:
-        (turn,) = agent.act(Rows({}, np.zeros(1), lambda n: np.zeros((1, n)), [seat], [WORDS]))
+        (turn,) = agent.act(Rows({}, np.zeros(1), nothing, nothing, [seat], [WORDS]))
         turns.append(turn)
         seat.reply = f"reply {len(turns)}"
         if turn.stays and not (turn.labels is not None and decided in lost):

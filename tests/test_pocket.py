@@ -72,7 +72,8 @@ def test_the_prompts_of_training_are_those_that_the_agents_send(agent, mode, mon
     definition = definitions()[value] if value else None
     seat = Seat(Member("m", value, 45.0 if value else None, definition), game.preview)
     for exchange in talk:
-        (turn,) = kind.act(Rows(seen, np.zeros(1), lambda n: np.zeros((1, n)), [seat], words))
+        nothing = lambda n: np.zeros((1, n))  # noqa: E731
+        (turn,) = kind.act(Rows(seen, np.zeros(1), nothing, nothing, [seat], words))
         assert [tuple(m) for m in turn.messages] == exchange.said
         seat.reply = "".join(exchange.reply)
 

@@ -69,11 +69,11 @@ def play(
     game = game or setup.build(compose("env=svo_slider")).game
     agents = agents or {"control": LanguageAgent(Control(), "shared")}
     people = [Member(f"m{i}", "prosocial", 45.0, "x") for i in range(members)]
-    cast = Cast(agents, people, backend.model, len(game.possible_agents), 1)
+    cast = Cast(agents, people, backend, len(game.possible_agents), 1)
     folder.mkdir(exist_ok=True)
     recorder = Recorder(
         folder, cast.table, game.item_ids, game.item_instruments, game.possible_agents,
-        {"env": game.name}, cast.contexts,
+        {"env": game.name}, cast.told(game.wording),
     )  # fmt: skip
     cast.table.write_parquet(folder / "agents.parquet")
     pl.DataFrame({"env": []}).write_parquet(folder / "items.parquet")

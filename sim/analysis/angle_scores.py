@@ -13,11 +13,12 @@ from sim.analysis.angle import (
     uniform_angles,
     value_rationality,
 )
+from sim.analysis.instrument import instrument
 from sim.analysis.scores import against_orientations, answered
-from sim.analysis.sheets import SLIDER, Sheet
-from sim.analysis.slider import MOTIVES, category
+from sim.analysis.sheets import Sheet
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+SLIDER = "svo_slider"  # which the published radar shows, and people answered
 CHANCE, HUMAN, POSITION = "chance:", "human:", "position:"  # prefixes of columns
 
 
@@ -53,15 +54,22 @@ def _scores(sheet: Sheet) -> dict[str, Score]:
         # The reachable angle nearest to the target is the ideal of the published radar.
         return 60 - np.abs(measured - np.clip(target, first, last))
 
+    about = instrument(sheet.instrument)
+    category = about.category
+
     def hit(measured, _target, value):
-        named = np.isin(value, list(MOTIVES)) & ~np.isnan(measured)
-        return np.where(named, np.equal(category(measured), value), np.nan)
+        assert category is not None
+        wanted = np.array([about.names.get(v, v) for v in value], dtype=object)
+        named = np.isin(wanted.astype(str), list(about.categories)) & ~np.isnan(measured)
+        return np.where(named, np.equal(category(measured), wanted), np.nan)
 
     scores: dict[str, Score] = {
         "vr": lambda measured, target, _: value_rationality(measured, target, *sheet.geometry),
         "deg_to_canonical": lambda measured, target, _: circular_distance(measured, target),
     }
-    return scores | ({"vr60": vr60, "category_hit": hit} if sheet.instrument == SLIDER else {})
+    if category is not None:
+        scores["category_hit"] = hit
+    return scores | ({"vr60": vr60} if sheet.instrument == SLIDER else {})
 
 
 def _levels(sheet: Sheet, scores: dict[str, Score], rows: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -78,9 +86,11 @@ def _levels(sheet: Sheet, scores: dict[str, Score], rows: pl.DataFrame) -> dict[
 
             found[CHANCE + name].append(weights @ at(angles))
             people = np.nan
-            if name == "category_hit":
+            if sheet.instrument != SLIDER:
+                pass  # people are known on the slider alone
+            elif name == "category_hit":
                 people = human.CATEGORY.get(value, np.nan)  # counted, not read off percentiles
-            elif sheet.instrument == SLIDER:
+            else:
                 people = human.mean_of(at(human.percentiles()))
             found[HUMAN + name].append(people)
     table = pairs.with_columns(pl.Series(k, v, dtype=pl.Float64) for k, v in found.items())

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.angle import attainable, uniform_angles
-from sim.analysis.intervals import interval, means
+from sim.analysis.intervals import FEWEST, RESAMPLES, interval, means
 from sim.analysis.profile_chance import chance_angles
 from sim.analysis.scores import (
     GROUP,
@@ -47,17 +47,20 @@ _COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 def dose_response(tables: Tables, seed: int) -> pl.DataFrame:
     """Mean measured angle (degrees) by assigned angle, and the stepped map of the perfect agent.
 
-    Rows "group": every group with a target, the mean over agents. Rows "perfect": per instrument
-    and target -90 to 90, the lowest and highest angle of maximisers of its utility (ties fall
-    either way; the mean over forms). Chance is the mean angle of uniform responders. Angles lie
-    within 180 degrees of the target. `seed` is the bootstrap's.
+    Rows "group": every group with a target, the mean over agents. Rows "slope" and "r2": of the
+    least-squares line of measured on assigned angles over the agents of a kind, with what the
+    perfect agent has at the same targets (the middle where ties leave it a choice). Rows "perfect":
+    per instrument and target -90 to 90, the lowest and highest angle of maximisers of its utility
+    (ties fall either way; the mean over forms). Chance is the mean angle of uniform responders, 0
+    for the slope. Angles lie within 180 degrees of the target. `seed` is the bootstrap's.
     """
     found = [s for s in sheets(tables) if s.bears_angle]
     asked = requests(tables)
     rows = []
     for name in sorted({s.instrument for s in found}):
         same = [s for s in found if s.instrument == name]
-        rows += _group_rows(same, asked, seed) + _perfect_rows(name, same)
+        rows += _group_rows(same, asked, seed) + _line_rows(same, asked, seed)
+        rows += _perfect_rows(name, same)
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -84,6 +87,66 @@ def _group_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]
             | {"perfect_low": perfect[0], "perfect_high": perfect[1]}
         )
     return rows
+
+
+def _line_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
+    """Slope and R2 over agents, by kind; null where all have one target."""
+    frames = [answered(s).with_columns(pl.lit(i).alias("form")) for i, s in enumerate(same)]
+    table = pl.concat(frames).filter(pl.col("target").is_not_null())
+    rows = []
+    for key, part in groups(table, GROUP[:4]):
+        forms = [same[f] for f in part["form"].unique().sort()]
+        near = pl.col("angle") - 360 * ((pl.col("angle") - pl.col("target")) / 360).round()
+        part = part.select(*GROUP, "agent_id", *_COUNTS, near.alias("angle"))
+        agents = by_agent(part, asked, GROUP, _COUNTS)
+        target = agents["target"].to_numpy()
+        angle = agents["angle"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        levels, index = np.unique(target, return_inverse=True)
+        perfect = np.mean(_perfect(forms, levels), axis=0)[index]
+        known = ~np.isnan(angle)
+        x, y, units = target[known], angle[known], unit_ids(agents)[known]
+        found, ideal = line(x, y), line(x, perfect[known])
+        draws = _lines(x, y, units, generator(seed, "line", *key.values()))
+        for k, name in enumerate(("slope", "r2")):
+            low, high = (None, None) if draws is None else np.quantile(draws[:, k], [0.025, 0.975])
+            rows.append(
+                {"row": name, **key, "estimate": cell(found[k]), "low": cell(low)}
+                | {"high": cell(high), "interval": None if draws is None else "bootstrap"}
+                | {"n": int(known.sum()), "n_distinct": len(np.unique(units))}
+                | {"n_unscored": int((~known).sum()), "unread": unread_share(agents)}
+                | {"left_out": left_out(agents), "chance": 0.0 if name == "slope" else None}
+                | {"perfect_low": cell(ideal[k]), "perfect_high": cell(ideal[k])}
+            )
+    return rows
+
+
+def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and R2 of the least-squares line of `y` on `x`, both (n,); NaN where x is constant.
+
+    R2 is NaN where y is constant as well: there is nothing to explain.
+    """
+    if not len(x) or np.ptp(x) < 1e-9:
+        return np.nan, np.nan
+    dx, dy = x - x.mean(), y - y.mean()
+    slope = float((dx * dy).sum() / (dx**2).sum())
+    whole = float((dy**2).sum())
+    return slope, np.nan if whole < 1e-9 else float(slope * (dx * dy).sum() / whole)
+
+
+def _lines(x, y, units, rng: np.random.Generator) -> np.ndarray | None:
+    """Bootstrap lines (RESAMPLES, 2) over units; None below 5 of them or without a spread."""
+    _, index = np.unique(units, return_inverse=True)
+    n = int(index.max(initial=-1)) + 1
+    if n < FEWEST or np.isnan(line(x, y)).any():
+        return None
+    moments = [np.ones_like(x), x, y, x * x, x * y, y * y]
+    sums = np.stack([np.bincount(index, m, n) for m in moments], axis=1)
+    total = np.stack([sums[rng.integers(n, size=n)].sum(0) for _ in range(RESAMPLES)])
+    size, sx, sy, xx, xy, yy = total.T
+    sxx, sxy, syy = xx - sx**2 / size, xy - sx * sy / size, yy - sy**2 / size
+    known = (sxx > 1e-9) & (syy > 1e-9)
+    slope = sxy[known] / sxx[known]
+    return np.stack([slope, slope * sxy[known] / syy[known]], axis=1) if known.any() else None
 
 
 def _perfect_rows(instrument: str, same: list[Sheet]) -> list[dict]:

@@ -9,6 +9,8 @@ from sim.analysis.scores import unwrapped
 from sim.analysis.sheets import Sheet
 from sim.analysis.slider import STEPS, aversion_index, transitivity
 
+QUANTILES = (5, 25, 50, 75, 95)  # percent, of the angles of a profile
+
 
 def chance_angles(forms: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Angles (ascending, unwrapped, degrees) and weights (sum 1) of a mixture of forms.

@@ -46,6 +46,12 @@ def against_orientations(rows: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFra
     return pl.concat([assigned, controls.select(assigned.columns)])
 
 
+def pooled(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with the target null where members of one value have several: they are one group."""
+    one = pl.col("target").n_unique().over("value") <= 1
+    return rows.with_columns(pl.when(one).then("target").alias("target"))
+
+
 def requests(tables: Tables) -> pl.DataFrame:
     """Per (agent_id, instrument): the hash of all requests and of all answers; scripted or not."""
     request = pl.col("request")
@@ -124,13 +130,14 @@ def unwrapped(
 
 def answered(sheet: Sheet) -> pl.DataFrame:
     """The rows of a sheet with the `angle` of each, and counts of those with and without one."""
-    return with_lost(sheet.rows, sheet.angles()).with_columns(pl.Series("angle", sheet.angles()))
+    angles = sheet.angles()
+    return with_lost(sheet.rows, np.isnan(angles)).with_columns(pl.Series("angle", angles))
 
 
-def with_lost(rows: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
+def with_lost(rows: pl.DataFrame, lost: np.ndarray) -> pl.DataFrame:
     """Adds `n_sheets`, 1, and `n_lost`, 1 where the answer sheet has no score."""
     return rows.with_columns(
-        pl.lit(1, pl.Int64).alias("n_sheets"), pl.Series("n_lost", np.isnan(scores), pl.Int64)
+        pl.lit(1, pl.Int64).alias("n_sheets"), pl.Series("n_lost", lost, pl.Boolean).cast(pl.Int64)
     )
 
 

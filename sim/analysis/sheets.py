@@ -13,8 +13,6 @@ from sim.analysis.angle import angle
 from sim.analysis.slider import MOTIVES
 from sim.tables import Tables
 
-SLIDER = "svo_slider"
-SECONDARY = "svo_slider_secondary"
 _ITEM = ["env", "instrument", "item"]
 _WHO = ["episode", "repeat", "target", "seat", "agent_id", "agent", "value", "method", "model"]
 _WHO += ["instrument"]
@@ -33,8 +31,8 @@ class Sheet:
     options: np.ndarray  # (k, options, 2) payoffs, NaN where an item has fewer options
     centre: np.ndarray  # (k, 2) payoffs; NaN where the item bears no angle
     radius: np.ndarray  # (k,) payoffs
-    poles: np.ndarray  # (k, 2) index into MOTIVES of the first and last option, -1 unlabelled
-    complete: bool  # False where items of a questionnaire are missing: no score then
+    values: np.ndarray  # (k, options) index into MOTIVES of what options stand for, -1: nothing
+    complete: bool  # False where items of the form are missing: no score then
     rows: pl.DataFrame
     actions: np.ndarray  # (u, k) canonical option, NaN where unread
     repaired: np.ndarray  # (u, k) whether the answer was read at the second asking
@@ -49,6 +47,12 @@ class Sheet:
     def bears_angle(self) -> bool:
         """Whether every item has a centre and a radius."""
         return not (np.isnan(self.centre).any() or np.isnan(self.radius).any())
+
+    @property
+    def poles(self) -> np.ndarray:
+        """Values (k, 2) of the first and the last option of each item."""
+        last = (~np.isnan(self.options[..., 0])).sum(1) - 1
+        return np.stack([self.values[:, 0], self.values[np.arange(len(last)), last]], axis=1)
 
     def chosen(self) -> np.ndarray:
         """Payoffs of the answers (u, k, 2), NaN where unread."""
@@ -65,7 +69,7 @@ class Sheet:
 
 
 def sheets(tables: Tables, orders: bool = False) -> list[Sheet]:
-    """Sheets of all items that bear an angle and of the slider's secondary items.
+    """Sheets of all items with payoffs that belong to a form.
 
     `orders`: also read the order in which options were shown. Raises ValueError for tables that
     hold a decision twice, such as those of two runs put together by hand.
@@ -93,18 +97,15 @@ def sheets(tables: Tables, orders: bool = False) -> list[Sheet]:
 
 
 def _catalog(items: pl.DataFrame) -> pl.DataFrame:
-    """One row per item: its index, the group (env and instrument), and the group's size."""
-    suitable = (pl.col("centre_self").is_not_null() | (pl.col("instrument") == SECONDARY)) & pl.col(
-        "payoff_self"
-    ).is_not_null()
+    """One row per item: its index, the group (env and instrument), its form and that's size."""
     return (
-        items.filter(suitable)
-        .select(_ITEM)
+        items.filter(pl.col("form").is_not_null(), pl.col("payoff_self").is_not_null())
+        .select(*_ITEM, "form")
         .unique(maintain_order=True)
         .sort("env", "instrument", maintain_order=True)
         .with_row_index("index")
         .with_columns(pl.struct("env", "instrument").rank("dense").alias("group"))
-        .with_columns(pl.len().over("group").alias("group_size"))
+        .with_columns(pl.len().over("group", "form").alias("form_size"))
     )
 
 
@@ -168,20 +169,19 @@ def _who(tables: Tables, catalog: pl.DataFrame, rows: np.ndarray) -> pl.DataFram
 
 
 def _payoffs(items: pl.DataFrame, catalog: pl.DataFrame) -> tuple[np.ndarray, ...]:
-    """Options (n, options, 2), centre (n, 2), radius (n,) and poles (n, 2) of all items."""
+    """Options (n, options, 2), centre (n, 2), radius (n,), values (n, options) of all items."""
     table = items.join(catalog, on=_ITEM, how="inner").sort("index", "option")
     index, option = table["index"].to_numpy(), table["option"].to_numpy()
     options = np.full((len(catalog), int(option.max()) + 1, 2), np.nan)
     options[index, option] = table.select("payoff_self", "payoff_other").to_numpy()
     ends = table.group_by("index", maintain_order=True).agg(
-        pl.col("centre_self", "centre_other", "radius").first().cast(pl.Float64),
-        pl.col("value").first().alias("first"),
-        pl.col("value").last().alias("last"),
+        pl.col("centre_self", "centre_other", "radius").first().cast(pl.Float64)
     )
     motive = {name: i for i, name in enumerate(MOTIVES)}
-    poles = [[motive.get(v, -1) for v in pair] for pair in ends.select("first", "last").rows()]
+    values = np.full(options.shape[:2], -1)
+    values[index, option] = [motive.get(v, -1) for v in table["value"]]
     centre = ends.select("centre_self", "centre_other").to_numpy()
-    return options, centre, ends["radius"].to_numpy(), np.array(poles)
+    return options, centre, ends["radius"].to_numpy(), values
 
 
 def _sheet(answers, who, shown, catalog, form, payoffs) -> Sheet:
@@ -195,18 +195,24 @@ def _sheet(answers, who, shown, catalog, form, payoffs) -> Sheet:
         "n_unread": np.isnan(actions).sum(1),
         "n_repaired": repaired.sum(1),
     }
-    fixed = instrument in (SLIDER, SECONDARY)
-    options, centre, radius, poles = (p[form] for p in payoffs)
+    options, centre, radius, values = (p[form] for p in payoffs)
+    width = int((~np.isnan(options[..., 0])).sum(1).max())  # of these items alone
     return Sheet(
         instrument=instrument,
         items=items["item"].to_list(),
-        options=options,
+        options=options[:, :width],
         centre=centre,
         radius=radius,
-        poles=poles,
-        complete=not fixed or len(form) == items["group_size"][0],
+        values=values[:, :width],
+        complete=items["form"].n_unique() == 1 and len(form) == items["form_size"][0],
         rows=who.with_columns(pl.Series(k, v, pl.Int64) for k, v in counts.items()),
         actions=actions,
         repaired=repaired,
-        orders=None if shown is None else shown[answers["row"].to_numpy()].reshape(*shape, -1),
+        orders=_of_width(shown, answers, shape, width),
     )
+
+
+def _of_width(shown, answers, shape, width) -> np.ndarray | None:
+    if shown is None:
+        return None
+    return shown[answers["row"].to_numpy()].reshape(*shape, -1)[..., :width]

@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from sim.analysis import human
 from sim.analysis.angle import uniform_angles
+from sim.analysis.instrument import Instrument, instrument
 from sim.analysis.intervals import Means, interval, means, quantile_interval, share_interval
-from sim.analysis.profile_chance import chance_angles, chance_inequality, chance_transitive
+from sim.analysis.profile_chance import QUANTILES, chance_angles
 from sim.analysis.scores import (
     GROUP,
     by_agent,
@@ -14,14 +14,14 @@ from sim.analysis.scores import (
     generator,
     groups,
     left_out,
+    pooled,
     requests,
     unit_ids,
     unread_share,
     unwrapped,
 )
-from sim.analysis.sheets import SECONDARY, SLIDER, Sheet, sheets
-from sim.analysis.slider import MOTIVES, category
-from sim.analysis.svo_scores import IA_TYPES, angle_rows, secondary_rows
+from sim.analysis.sheets import Sheet, sheets
+from sim.analysis.svo_scores import score_rows
 from sim.tables import Tables
 
 SCHEMA = {
@@ -40,7 +40,6 @@ SCHEMA = {
     "chance": pl.Float64,
     "human": pl.Float64,
 }
-QUANTILES = (5, 25, 50, 75, 95)  # percent
 _COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
@@ -48,62 +47,57 @@ def svo_profile(tables: Tables, seed: int) -> pl.DataFrame:
     """Long table of (group, measure): distribution of angles (degrees) and shares (0..1).
 
     `angle_mean`, `angle_sd` and quantiles `angle_q05` ... over agents, their repeats averaged
-    first; on the slider the shares of the four categories and of transitive answers; on its
-    secondary items the mean inequality-aversion index and the shares of its types, among those
-    who have one. `unread` is the share 0..1 of answers that could not be read, `left_out` that of
-    answer sheets that have no score. Chance is that of uniform responders, human the Many Labs 2
-    sample. Intervals: t, bootstrap, wilson, or order (statistics, of quantiles). `seed` is the
-    bootstrap's.
+    first; shares of the instrument's categories; on the slider that of transitive answers, on the
+    ring the mean consistency, on the slider's secondary items the mean inequality-aversion index
+    and the shares of its types, among those who have one. `unread` is the share 0..1 of answers
+    that could not be read, `left_out` that of answer sheets that have no score. Chance is that of
+    uniform responders, human the Many Labs 2 sample. Intervals: t, bootstrap, wilson, or order
+    (statistics, of quantiles). `seed` is the bootstrap's.
     """
     found, asked = sheets(tables), requests(tables)
     rows = []
     for name in sorted({s.instrument for s in found}):
         same = [s for s in found if s.instrument == name]
-        if name == SECONDARY:
-            rows += _inequality_rows(same, asked, seed)
-        else:
-            rows += _angle_rows([s for s in same if s.bears_angle], asked, seed)
+        rows += _rows(same, instrument(name), asked, seed)
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def _angle_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
-    if not same:
+def _rows(same: list[Sheet], about: Instrument, asked: pl.DataFrame, seed: int) -> list[dict]:
+    angled = same[0].bears_angle
+    if not angled and not about.categories and not about.indicators:
         return []
-    frames = [angle_rows(s).with_columns(pl.lit(i).alias("form")) for i, s in enumerate(same)]
+    frames = [score_rows(s).with_columns(pl.lit(i).alias("form")) for i, s in enumerate(same)]
     rows = []
-    for key, part in groups(pl.concat(frames), GROUP):
+    for key, part in groups(pooled(pl.concat(frames, how="diagonal")), GROUP):
         forms = part["form"].value_counts().sort("form").rows()
-        chance = _angle_levels(
-            *chance_angles([(*uniform_angles(*same[f].geometry)[:2], n) for f, n in forms])
-        )
-        people = {}
-        if key["instrument"] == SLIDER:
-            chance |= {"share_transitive": chance_transitive(max(same, key=lambda s: s.complete))}
-            people = _people()
-        agents = by_agent(_indicators(part, key["instrument"]), asked, GROUP, _COUNTS)
-        rows += _group_rows(key, agents, seed, chance, people)
+        chance = dict(about.chance([same[f] for f, _ in forms]))
+        if angled:
+            angles = [(*uniform_angles(*same[f].geometry)[:2], n) for f, n in forms]
+            chance |= _angle_levels(*chance_angles(angles), about)
+        agents = by_agent(_indicators(part, about, angled), asked, GROUP, _COUNTS)
+        rows += _group_rows(key, agents, seed, chance, about.people())
     return rows
 
 
-def _indicators(part: pl.DataFrame, instrument: str) -> pl.DataFrame:
-    """The group's angles, their squares about the mean direction, and 0/1 columns."""
-    angle = unwrapped(part["angle"].cast(pl.Float64).to_numpy())
-    shares = []
-    if instrument == SLIDER:
-        shares = [
-            (pl.col("category") == m).cast(pl.Float64).alias(f"share_{m}") for m in MOTIVES
-        ] + [pl.col("transitive").cast(pl.Float64).alias("share_transitive")]
-    return part.select(
-        *GROUP, "agent_id", *_COUNTS, pl.Series("angle_mean", angle, dtype=pl.Float64), *shares
-    )
+def _indicators(part: pl.DataFrame, about: Instrument, angled: bool) -> pl.DataFrame:
+    """The group's angles, each within 180 degrees of their mean, and its indicators."""
+    found = [
+        (pl.col("category") == m).cast(pl.Float64).alias(f"share_{m}") for m in about.categories
+    ]
+    if angled:
+        angle = unwrapped(part["angle"].cast(pl.Float64).to_numpy())
+        found.insert(0, pl.lit(pl.Series("angle_mean", angle, dtype=pl.Float64)))
+    return part.select(*GROUP, "agent_id", *_COUNTS, *found, *about.indicators)
 
 
 def _group_rows(key, agents, seed, chance, people) -> list[dict]:
-    names = [c for c in agents.columns if c == "angle_mean" or c.startswith(("share_", "ia_"))]
+    asked_ = {*GROUP, *_COUNTS, "agent_id", "requests", "answers", "scripted"}
+    names = [c for c in agents.columns if c not in asked_]
     units = unit_ids(agents)
     values = agents.select(pl.col(names).cast(pl.Float64)).to_numpy()
     spread = values[:, :1] - np.nanmean(values[:, :1]) if (~np.isnan(values[:, 0])).any() else None
     squares = np.full((len(values), 1), np.nan) if spread is None else spread**2
+    # Of the angle, if there is one: it stands first.
     m = means(np.hstack([values, squares]), units, generator(seed, *key.values()))
     lost = unread_share(agents)
     found = {}
@@ -152,37 +146,12 @@ def _spread(angles: np.ndarray, m: Means) -> dict[str, tuple]:
     return found
 
 
-def _angle_levels(angles: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def _angle_levels(angles: np.ndarray, weights: np.ndarray, about: Instrument) -> dict[str, float]:
     """Mean, SD, quantiles and category shares of weighted angles, ascending."""
     mean = float(weights @ angles)
     places = np.searchsorted(weights.cumsum(), np.array(QUANTILES) / 100)
     levels = {f"angle_q{q:02}": float(angles[i]) for q, i in zip(QUANTILES, places, strict=True)}
-    kinds = category(angles)
-    levels |= {f"share_{m}": float(weights[kinds == m].sum()) for m in MOTIVES}
+    if about.category is not None:
+        kinds = about.category(angles)
+        levels |= {f"share_{m}": float(weights[kinds == m].sum()) for m in about.categories}
     return levels | {"angle_mean": mean, "angle_sd": float(np.sqrt(weights @ (angles - mean) ** 2))}
-
-
-def _people() -> dict[str, float]:
-    levels = {f"angle_q{q:02}": float(human.percentiles()[q]) for q in QUANTILES}
-    levels |= {f"share_{m}": share for m, share in human.CATEGORY.items()}
-    return levels | {
-        "angle_mean": human.MEAN,
-        "angle_sd": human.SD,
-        "share_transitive": human.TRANSITIVE,
-    }
-
-
-def _inequality_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
-    table = pl.concat([secondary_rows(s) for s in same])
-    table = table.select(
-        *GROUP,
-        "agent_id",
-        *_COUNTS,
-        pl.col("ia_index").alias("ia_index_mean"),
-        *((pl.col("ia_type") == t).cast(pl.Float64).alias(f"share_ia_{t}") for t in IA_TYPES),
-    )
-    chance = chance_inequality()
-    rows = []
-    for key, part in groups(table, GROUP):
-        rows += _group_rows(key, by_agent(part, asked, GROUP, _COUNTS), seed, chance, {})
-    return rows

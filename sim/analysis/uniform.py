@@ -22,6 +22,18 @@ def uniform_angles(options, centre, radius) -> tuple[np.ndarray, np.ndarray, boo
         angles and weights, each (n,), the weights summing to 1 over the answer vectors that have
         an angle; and whether all vectors were enumerated (else 100,000 draws of a fixed seed).
     """
+    sums, exact = uniform_sums(options, centre, radius)
+    sums = sums[np.hypot(*sums.T) > 1e-12]  # the centre itself has no angle
+    angles = np.degrees(np.arctan2(sums[:, 1], sums[:, 0])).round(9)
+    angles, counts = np.unique(angles, return_counts=True)
+    return angles, counts / max(counts.sum(), 1), exact
+
+
+def uniform_sums(options, centre, radius) -> tuple[np.ndarray, bool]:
+    """Summed choices (n, 2) of uniform responders, in radii; whether that is every answer vector.
+
+    Arguments as in `uniform_angles`.
+    """
     centre = np.broadcast_to(centre, (len(options), 2))
     radius = np.broadcast_to(radius, len(options))
     items = [
@@ -29,11 +41,7 @@ def uniform_angles(options, centre, radius) -> tuple[np.ndarray, np.ndarray, boo
         for item, middle, size in zip(options, centre, radius, strict=True)
     ]
     exact = np.prod([float(len(v)) for v in items]) <= ENUMERATED
-    sums = _all(items) if exact else _some(items)
-    sums = sums[np.hypot(*sums.T) > 1e-12]  # the centre itself has no angle
-    angles = np.degrees(np.arctan2(sums[:, 1], sums[:, 0])).round(9)
-    angles, counts = np.unique(angles, return_counts=True)
-    return angles, counts / max(counts.sum(), 1), bool(exact)
+    return _all(items) if exact else _some(items), bool(exact)
 
 
 def _all(items: list[np.ndarray]) -> np.ndarray:

@@ -16,6 +16,7 @@ from sim.analysis.scores import (
     groups,
     left_out,
     orientations,
+    pooled,
     requests,
     unit_ids,
     unread_share,
@@ -64,10 +65,10 @@ def value_rationality(tables: Tables, seed: int) -> pl.DataFrame:
     (one unread item loses the sheet), decisions for choices. `seed` is the bootstrap's.
     """
     asked, wanted = requests(tables), orientations(tables.decisions)
-    rows = _choice_rows(choice_scores(tables, wanted), asked, seed)
+    rows = _choice_rows(pooled(choice_scores(tables, wanted)), asked, seed)
     scored = [angle_scores(s, wanted) for s in sheets(tables, orders=True) if s.bears_angle]
     if scored:
-        agents, levels = _agents(pl.concat(scored, how="diagonal"), asked)
+        agents, levels = _agents(pooled(pl.concat(scored, how="diagonal")), asked)
         for key, part in groups(agents, _KEYS):
             rows += _angle_rows(key, part, levels[tuple(key.values())], seed)
         rows += gains(agents, [r for r in rows if r["measure"] == "vr"], seed)

@@ -20,10 +20,8 @@ class Asking:
 
     def __init__(self, backend: Backend, journal: Journal, on_error: str):
         self._backend, self._journal = backend, journal
-        self.greedy, self.temperature = backend.greedy, backend.temperature
         self._stops = on_error == "stop"
-        identity = json.dumps(backend.identity(), sort_keys=True)
-        self._salt = blake2b(identity.encode(), digest_size=16).digest()
+        self._salts: dict[str | None, bytes] = {}  # by model
         self._replaying = not journal.empty
         self._replayed: list[tuple[Request, Reply]] = []
         self._waiting: dict[bytes, list[Request]] = {}  # greedy requests by key
@@ -31,6 +29,14 @@ class Asking:
         self.n_asked = 0
         self.n_replayed = 0
         self.n_shared = 0
+
+    def greedy(self, model: str | None) -> bool:
+        """Whether equal requests to a model get equal replies."""
+        return self._backend.part(model).greedy
+
+    def temperature(self, model: str | None) -> float:
+        """Of a model's sampling."""
+        return self._backend.part(model).temperature
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Takes requests; those already answered are not sent again.
@@ -66,7 +72,12 @@ class Asking:
 
     def _key(self, request: Request) -> bytes:
         how = f"{request.mode}\0{request.labels}\0{request.seed or 0}".encode()
-        return blake2b(self._salt + digest(request.message) + how, digest_size=16).digest()
+        salt = self._salts.get(request.model)
+        if salt is None:
+            identity = json.dumps(self._backend.part(request.model).identity(), sort_keys=True)
+            salt = blake2b(identity.encode(), digest_size=16).digest()
+            self._salts[request.model] = salt
+        return blake2b(salt + digest(request.message) + how, digest_size=16).digest()
 
     def _known(self, request: Request) -> Reply | None:
         entry = self._journal.at(request.slot) if self._replaying else None

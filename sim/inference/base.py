@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from agents.base import Message
+from sim.errors import Refusal
 
 
 class Slot(NamedTuple):
@@ -39,6 +40,7 @@ class Request:
         seed: of the sampling, 63 bits; None where the reply is the same for equal requests: with
             greedy backends, and in label mode, where the runner draws.
         slot: where in the run it is asked.
+        model: which of several models; None where there is one.
         key: of the journal: hash of everything that the reply may depend on.
     """
 
@@ -47,6 +49,7 @@ class Request:
     labels: tuple[str, ...] | None
     seed: int | None
     slot: Slot
+    model: str | None = None
     key: bytes = b""
 
 
@@ -95,6 +98,12 @@ class Backend(ABC):
 
         Model, revision, adapter, chat template, sampling parameters ...
         """
+
+    def part(self, name: str | None) -> "Backend":
+        """The one that serves members of this model; raises Refusal where there is none."""
+        if name is not None:
+            raise Refusal(f"members with models of their own need model=several, got {name!r}")
+        return self
 
     @abstractmethod
     def submit(self, requests: Sequence[Request]) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from agents.base import Message
 from sim.inference.base import Backend, Reply, Request
 
-OPTION = re.compile(r"^(\w+): (-?\d+)\D+?(-?\d+)\D*$", re.MULTILINE)
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+OPTION = re.compile(rf"^(\w+): {_NUMBER}\D+?{_NUMBER}\D*$", re.MULTILINE)
 DESCRIPTION = "It is about how such a person weighs their own outcome and that of others."
 ROLE = "Understood. I will answer as such a person."
 GOALS = {True: "I want to act as my orientation asks of me.", False: "I have no particular goal."}
@@ -30,10 +31,10 @@ UNREAD = (
 
 
 @lru_cache(maxsize=4096)
-def _payoffs(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+def _payoffs(text: str) -> tuple[tuple[str, ...], tuple[tuple[float, float], ...]]:
     """Labels and (own, other) payoffs that a question offers, in the order shown."""
     found = OPTION.findall(text)
-    return tuple(f[0] for f in found), tuple((int(f[1]), int(f[2])) for f in found)
+    return tuple(f[0] for f in found), tuple((float(f[1]), float(f[2])) for f in found)
 
 
 class ScriptedBackend(Backend):

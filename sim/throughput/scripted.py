@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def batched(option_order: str, n: int) -> tuple[int, float]:
         while len((rows := game.pending(slots))[0]):
             seen = game.observe(*rows)
             keys = key(0, "agents", rows[0] + done, rows[1], step)
-            acting = Rows(seen, targets[rows[0]], lambda m, k=keys: uniform(k, m))
+            draw = partial(uniform, keys)
+            acting = Rows(seen, targets[rows[0]], draw, draw)
             game.step(rows[0], agent.act(acting)[:, None])
             done += len(rows[0])
             step += 1
@@ -78,9 +80,13 @@ def side_by_side(n: int, n_envs: int = 64) -> tuple[int, float]:
     envs = SyncVectorEnv([lambda: single(instantiate(config.env))] * n_envs, autoreset_mode=mode)
     seen, _ = envs.reset(seed=0)
     draws = np.random.default_rng(0)
+
+    def draw(m: int) -> np.ndarray:
+        return draws.random((n_envs, m))
+
     done, start = 0, time.process_time()
     while done < n:
-        acting = Rows(seen, targets, lambda m: draws.random((n_envs, m)))
+        acting = Rows(seen, targets, draw, draw)
         seen, *_ = envs.step(agent.act(acting))
         done += n_envs
     return done, time.process_time() - start

@@ -1,0 +1,270 @@
+"""Do instruments agree on who is who, across orientations and within them?"""
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from sim.analysis.angle_scores import angle_scores
+from sim.analysis.instrument import instrument
+from sim.analysis.intervals import FEWEST, LEVEL, interval, means, p_value
+from sim.analysis.scores import (
+    cell,
+    generator,
+    groups,
+    orientations,
+    requests,
+    unit_ids,
+    unwrapped,
+)
+from sim.analysis.sheets import sheets
+from sim.analysis.svo_scores import score_rows
+from sim.tables import Tables
+
+SCHEMA = {
+    "measure": pl.String,
+    "first": pl.String,
+    "second": pl.String,
+    "scope": pl.String,
+    "model": pl.String,
+    "agent": pl.String,
+    "method": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "interval": pl.String,
+    "n": pl.Int64,
+    "n_distinct": pl.Int64,
+    "n_unscored": pl.Int64,
+    "unread": pl.Float64,
+    "chance": pl.Float64,
+    "p": pl.Float64,
+}
+RESAMPLES = 1_000
+_KIND = ["model", "agent", "method"]
+_WHO = [*_KIND, "value", "target", "agent_id"]
+
+
+def agreement(tables: Tables, seed: int) -> pl.DataFrame:
+    """Rows of (measure, two instruments, scope, kind of agent) that the same agents answered.
+
+    `pearson`, `spearman`: correlation of measured angles over agents, each agent's repeats averaged
+    first; scope `across` takes all orientations together, `within` what is left after each
+    orientation's mean was taken off (orientations of one agent say nothing of it).
+    `angle_difference`: first minus second, degrees. `vrc_difference`: the same of chance-corrected
+    value rationality, of agents with a target; where the second instrument's items are new ones of
+    the same geometry, agents that have read nothing show what new payoffs alone do.
+    `same_category` and `kappa` (Cohen's): of categories, as the instruments name them in common;
+    most frequent category of an agent's repeats, null where two are equally so. Chance is 0, of
+    `same_category` what independent ones would share. Intervals: bootstrap of correlations and
+    categories over agents (those that share all requests are one), else of means. `seed` is the
+    bootstrap's. n counts agents that have both scores.
+    """
+    table = _scores(tables)
+    asked = (
+        requests(tables)
+        .group_by("agent_id")
+        .agg(pl.col("requests", "answers").sum(), pl.col("scripted").all())
+    )
+    rows: list[dict] = []
+    for key, part in groups(table, _KIND):
+        names = part["instrument"].unique().sort().to_list()
+        for first, second in combinations(names, 2):
+            pair = (
+                _pair(part, first, second).join(asked, on="agent_id", how="left").sort("agent_id")
+            )
+            about = {"first": first, "second": second} | key
+            rows += _pair_rows(about, pair, seed)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _scores(tables: Tables) -> pl.DataFrame:
+    """One row per (agent, instrument): angle, vrc, category, counts."""
+    wanted = orientations(tables.decisions)
+    frames = [
+        pl.DataFrame(
+            schema={**dict.fromkeys(_WHO, pl.String), "target": pl.Float64, "instrument": pl.String}
+        )
+    ]
+    for sheet in sheets(tables, orders=True):
+        rows = score_rows(sheet)
+        names = {v: k for k, v in instrument(sheet.instrument).names.items()}
+        rows = rows.with_columns(
+            pl.col("category").replace(names)
+            if "category" in rows.columns
+            else pl.lit(None, pl.String).alias("category")
+        )
+        if sheet.bears_angle:
+            scored = angle_scores(sheet, wanted).filter(~pl.col("control"))
+            scored = scored.select("episode", "seat", "agent_id", "vrc").fill_nan(None)
+            rows = rows.join(scored, on=["episode", "seat", "agent_id"], how="left")
+        frames.append(rows)
+    table = pl.concat(frames, how="diagonal_relaxed")
+    for name in ("angle", "vrc"):
+        if name not in table.columns:
+            table = table.with_columns(pl.lit(None, pl.Float64).alias(name))
+    if "category" not in table.columns:
+        table = table.with_columns(
+            pl.lit(None, pl.String).alias("category"), n_items=pl.lit(0), n_unread=pl.lit(0)
+        )
+    return (
+        table.group_by(*_WHO, "instrument", maintain_order=True)
+        .agg(
+            # Circular: a ring's angles go round.
+            pl.col("angle").radians().cos().mean().alias("x"),
+            pl.col("angle").radians().sin().mean().alias("y"),
+            pl.col("vrc").mean(),
+            _commonest(),
+            pl.col("n_items", "n_unread").sum(),
+        )
+        .with_columns(pl.arctan2("y", "x").degrees().alias("angle"))
+    )
+
+
+def _commonest() -> pl.Expr:
+    """The most frequent category; null where there is no single one."""
+    modes = pl.col("category").drop_nulls().mode()
+    return pl.when(modes.len() == 1).then(modes.first()).alias("category")
+
+
+def _pair(part: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
+    """One row per agent that was given both."""
+    sides = [part.filter(instrument=name) for name in (first, second)]
+    return sides[0].join(
+        sides[1].select("agent_id", "angle", "vrc", "category", "n_items", "n_unread"),
+        on="agent_id",
+        how="inner",
+        maintain_order="left",
+    )
+
+
+def _pair_rows(about: dict, pair: pl.DataFrame, seed: int) -> list[dict]:
+    if pair.is_empty():
+        return []
+    rows = []
+    lost = sum(pair[k].sum() for k in ("n_unread", "n_unread_right"))
+    whole = sum(pair[k].sum() for k in ("n_items", "n_items_right"))
+    common = about | {"unread": float(lost / whole)}
+    angles = pair.select("angle", "angle_right").cast(pl.Float64).to_numpy()
+    both = ~np.isnan(angles).any(1)
+    if both.any():
+        rows += _angle_rows(common, pair, angles, both, seed)
+    names = pair.select("category", "category_right")
+    has = names.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+    if has.any():
+        rows += _category_rows(common, pair, names, has, seed)
+    return rows
+
+
+def _angle_rows(common, pair, angles, both, seed) -> list[dict]:
+    rows = []
+    # Each about its own mean: to turn one towards the other would make them agree.
+    near = np.stack([unwrapped(angles[:, 0]), unwrapped(angles[:, 1])], axis=1)
+    orientation = pair.select(pl.struct("value", "target").rank("dense")).to_series().to_numpy()
+    unit = unit_ids(pair)
+    several = np.bincount(orientation[both], minlength=orientation.max() + 1)[orientation] > 1
+    for scope in ("across", "within"):
+        use = both if scope == "across" else both & several
+        group = np.zeros(len(use), int) if scope == "across" else orientation
+        for measure, ranked in (("pearson", False), ("spearman", True)):
+
+            def score(at, group=group, ranked=ranked):
+                x = near[at] - _group_means(near[at], group[at])
+                return _pearson(_ranks(x) if ranked else x)
+
+            rng = generator(seed, measure, scope, *common.values())
+            rows.append(
+                common
+                | {"measure": measure, "scope": scope}
+                | _bootstrap(np.flatnonzero(use), unit, score, rng)
+                | {"n_unscored": int((~use).sum()), "chance": 0.0, "p": None}
+            )
+    differences = {"angle_difference": (angles[:, 0] - angles[:, 1] + 180) % 360 - 180}
+    vrc = pair.select("vrc", "vrc_right").cast(pl.Float64).to_numpy()
+    if (~np.isnan(vrc).any(1)).any():
+        differences["vrc_difference"] = vrc[:, 0] - vrc[:, 1]
+    for measure, values in differences.items():
+        m = means(values[:, None], unit, generator(seed, measure, *common.values()))
+        low, high, kind = interval(m, 0)
+        rows.append(
+            common
+            | {"measure": measure, "scope": "across", "estimate": cell(m.estimate[0])}
+            | {"low": cell(low), "high": cell(high), "interval": kind, "n": int(m.n[0])}
+            | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(pair) - int(m.n[0])}
+            | {"chance": 0.0, "p": cell(p_value(m, 0))}
+        )
+    return rows
+
+
+def _category_rows(common, pair, names, has, seed) -> list[dict]:
+    text = names.fill_null("").to_numpy()
+    codes = np.unique(text, return_inverse=True)[1].reshape(text.shape)
+    rows = []
+    for measure, score in (("same_category", _same), ("kappa", _kappa)):
+        rng = generator(seed, measure, *common.values())
+        rows.append(
+            common
+            | {"measure": measure, "scope": "across"}
+            | _bootstrap(
+                np.flatnonzero(has), unit_ids(pair), lambda at, score=score: score(codes[at]), rng
+            )
+            | {"n_unscored": int((~has).sum()), "p": None}
+            | {"chance": cell(_expected(codes[has])) if measure == "same_category" else 0.0}
+        )
+    return rows
+
+
+def _bootstrap(at: np.ndarray, unit: np.ndarray, score, rng: np.random.Generator) -> dict:
+    """Estimate and percentile interval of a score of rows `at`, resampled by their units."""
+    units, index = np.unique(unit[at], return_inverse=True)
+    found = {"estimate": cell(score(at)) if len(at) else None, "low": None, "high": None}
+    found |= {"interval": None, "n": len(at), "n_distinct": len(units)}
+    if len(units) < FEWEST or found["estimate"] is None:
+        return found
+    places = np.split(np.argsort(index.ravel(), kind="stable"), np.cumsum(np.bincount(index))[:-1])
+    draws = np.full(RESAMPLES, np.nan)
+    for k in range(RESAMPLES):
+        pick = rng.integers(len(units), size=len(units))
+        draws[k] = score(at[np.concatenate([places[i] for i in pick])])
+    draws = draws[~np.isnan(draws)]
+    if len(draws) < RESAMPLES // 2 or np.ptp(draws) == 0:
+        return found
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return found | {"low": float(low), "high": float(high), "interval": "bootstrap"}
+
+
+def _group_means(x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    _, index = np.unique(group, return_inverse=True)
+    sums = np.stack([np.bincount(index, column) for column in x.T], axis=1)
+    return (sums / np.bincount(index)[:, None])[index]
+
+
+def _pearson(x: np.ndarray) -> float:
+    deviation = x - x.mean(0)
+    size = np.sqrt((deviation**2).sum(0))
+    if (size <= 1e-9).any():
+        return np.nan
+    return float((deviation[:, 0] * deviation[:, 1]).sum() / size.prod())
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks within each column, equals at their mean; numbers equal to 1e-9 are."""
+    columns = []
+    for column in x.T:
+        _, index, counts = np.unique(column.round(9), return_inverse=True, return_counts=True)
+        columns.append((np.cumsum(counts) - (counts - 1) / 2)[index.ravel()])
+    return np.stack(columns, axis=1)
+
+
+def _same(x: np.ndarray) -> float:
+    return float((x[:, 0] == x[:, 1]).mean())
+
+
+def _expected(x: np.ndarray) -> float:
+    """Share of equal categories if the two instruments were independent."""
+    return float(sum((x[:, 0] == k).mean() * (x[:, 1] == k).mean() for k in np.unique(x)))
+
+
+def _kappa(x: np.ndarray) -> float:
+    expected = _expected(x)
+    return (_same(x) - expected) / (1 - expected) if expected < 1 - 1e-12 else np.nan

@@ -1,0 +1,79 @@
+"""Several models in one run: each member of the population is played by one of them."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim.errors import Refusal
+from sim.inference.base import Backend, Reply, Request
+
+
+class Several(Backend):
+    """Hands each request to the model of the member who asks.
+
+    Args:
+        models: name, as the population says it -> backend; null leaves one out.
+
+    Raises:
+        Refusal: no model is left, or two names serve the same one, whose rows would be mixed.
+    """
+
+    def __init__(self, models: Mapping[str, Backend | None]):
+        self._parts = {str(name): part for name, part in models.items() if part is not None}
+        if not self._parts:
+            raise Refusal("models must name at least one model, got none")
+        ids = [part.model for part in self._parts.values()]
+        for name, known in zip(self._parts, ids, strict=True):
+            if ids.count(known) > 1:
+                raise Refusal(f"models must be different ones, got {known!r} twice ({name!r})")
+        self.model = " + ".join(ids)
+        self._open = dict.fromkeys(self._parts, 0)
+        self._turns = deque(self._parts)
+        self.modes = tuple(
+            mode
+            for mode in next(iter(self._parts.values())).modes
+            if all(mode in part.modes for part in self._parts.values())
+        )
+
+    def part(self, name: str | None) -> Backend:
+        if name not in self._parts:
+            raise Refusal(
+                f"every member must have one of the models {', '.join(self._parts)} "
+                f"(population=by_model), got {name!r}"
+            )
+        return self._parts[name]
+
+    def identity(self) -> dict[str, Any]:
+        return {name: part.identity() for name, part in self._parts.items()}
+
+    def check(self, mode: str, labels: Sequence[str]) -> None:
+        for part in self._parts.values():
+            part.check(mode, labels)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        for name, part in self._parts.items():
+            mine = [request for request in requests if request.model == name]
+            if mine:
+                self._open[name] += len(mine)
+                part.submit(mine)
+
+    def ready(self) -> list[tuple[Request, Reply]]:
+        """Of one model that has requests open; the next call asks the next model first."""
+        for name in list(self._turns):
+            self._turns.rotate(-1)
+            if self._open[name]:
+                answered = self._parts[name].ready()
+                self._open[name] -= len(answered)
+                return answered
+        return []
+
+    def count_tokens(self, text: str) -> int:
+        raise Refusal("tokens are counted by each model; ask one of the parts")
+
+    def statistics(self) -> dict[str, Any]:
+        return {name: part.statistics() for name, part in self._parts.items()}
+
+    def close(self) -> None:
+        self._open = dict.fromkeys(self._parts, 0)
+        for part in self._parts.values():
+            part.close()
