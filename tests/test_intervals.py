@@ -241,3 +241,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(case):
 @pytest.mark.parametrize("case", CASES)
 def test_intervals_hold_the_truth_as_often_as_they_say(case):
     assert 0.93 <= coverage(case, 5000) <= 0.97
+
+
+def test_none_and_all_are_exact_bounds_of_wilsons_interval():
+    for n in range(1, 200):
+        assert wilson(0, n)[0] == 0
+        assert wilson(n, n)[1] == 1

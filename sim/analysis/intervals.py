@@ -136,7 +136,9 @@ def wilson(k: ArrayLike, n: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     z = ndtri((1 + LEVEL) / 2)
     middle = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * np.sqrt(np.maximum(k * (n - k) / n, 0) + z**2 / 4)
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    # None and all are bounds themselves, not what rounding makes of them.
+    low = np.where(k <= 0, 0 * middle, np.maximum(middle - half, 0.0))
+    return low, np.where(k >= n, 1 + 0 * middle, np.minimum(middle + half, 1.0))
 
 
 def share_interval(m: Means, j: int) -> tuple[float, float, str | None]:

@@ -8,7 +8,6 @@ places: to build the batch anew is to copy all its keys and values.
 
 import sys
 from collections.abc import Sequence
-from heapq import heappop, heappush
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -19,6 +18,7 @@ from sim.inference.batch import Batch, note
 from sim.inference.jobs import Job, Limits
 from sim.inference.kv import BLOCK, SPARE, Store, stack
 from sim.inference.network import Network, Sampling
+from sim.inference.waiting import Waiting
 
 LEAST = 64  # tokens of a prompt that are computed at once where memory is short
 SHARED = 3  # blocks that a prompt must have in common with another to wait for it
@@ -47,7 +47,7 @@ class Decoder:
         self._columns = limits.decode_mib * 2**20 // token  # of all rows together
         n_blocks = limits.cache_mib * 2**20 // (token * BLOCK)
         self._store = Store(n_blocks, network)
-        self._waiting: list[tuple[int, int, Job]] = []  # a heap: less deep, later
+        self._waiting: Waiting[Job] = Waiting()
         self._numbers = count()
         self._batch: Batch | None = None
         self._over: list[Job] = []  # not handed out yet
@@ -99,7 +99,7 @@ class Decoder:
         later: list[Job] = []
         coming: set[bytes] = set()
         while self._waiting and n < self._rows:
-            job = heappop(self._waiting)[-1]
+            _, job = self._waiting.take()
             width = max(width, job.most)
             if n and (n + 1) * width > self._columns:
                 later.append(job)
@@ -255,7 +255,7 @@ class Decoder:
 
     def _wait(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            heappush(self._waiting, (-job.depth, job.number, job))
+            self._waiting.put(job.depth, job.number, job)
 
 
 def _n_new(entry: Entry) -> int:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sim.inference.network import Sampling
 from sim.inference.thinking import Thinking, check_mode
 from sim.inference.vllm_arguments import SPEED, arguments, check_free
 from sim.inference.vllm_requests import Requests
+from sim.inference.waiting import Waiting
 
 _numbers = itertools.count()  # of requests: no two of a process are equal
 
@@ -102,7 +102,7 @@ class VLLMBackend(Backend):
             "version": self._version,
         }
         self._llm: Any = None
-        self._waiting: list[tuple[int, int, Request]] = []  # a heap: less deep, later
+        self._waiting: Waiting[Request] = Waiting()
         self._open: dict[str, tuple[Request, float]] = {}  # by the engine's id, with its start
         self._done: list[tuple[Request, Reply]] = []
         self._fault: CallFailed | None = None  # that the next call must tell
@@ -131,7 +131,7 @@ class VLLMBackend(Backend):
 
     def submit(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            heappush(self._waiting, (-request.slot.depth, next(_numbers), request))
+            self._waiting.put(request.slot.depth, next(_numbers), request)
         self._feed()
 
     def ready(self) -> list[tuple[Request, Reply]]:
@@ -172,7 +172,7 @@ class VLLMBackend(Backend):
         if self._waiting and self._llm is None:
             self._llm = self._start()
         while self._waiting and len(self._open) < self._chunk:
-            _, number, request = heappop(self._waiting)
+            number, request = self._waiting.take()
             ids, params = self._requests.prompt(request), self._requests.params(request)
             room = self._llm.model_config.max_model_len
             if len(ids) >= room:
