@@ -1,5 +1,6 @@
 """Choices between allocations of points to oneself and one other person, item after item."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -233,7 +234,7 @@ class Allocation(Game):
         return Words(text, labels, shown)
 
     def items(self) -> list[dict[str, Any]]:
-        rows = []
+        rows, forms = [], self._form_names()
         for item, phrases in zip(self._items, self._phrases, strict=True):
             centre: tuple[float | None, float | None] = item.centre or (None, None)
             for k, (own, other) in enumerate(item.options.tolist()):
@@ -243,7 +244,7 @@ class Allocation(Game):
                         "env": self.name,
                         "instrument": item.instrument,
                         "item": item.id,
-                        "form": item.form,
+                        "form": forms[item.instrument, item.form],
                         "option": k,
                         "payoff_self": own,
                         "payoff_other": other,
@@ -256,6 +257,16 @@ class Allocation(Game):
                     }
                 )
         return rows
+
+    def _form_names(self) -> dict[tuple[str, int], str]:
+        """Name of each form: its number, and a hash of its items, which another seed changes."""
+        ids: dict[tuple[str, int], list[str]] = {}
+        for item in self._items:
+            ids.setdefault((item.instrument, item.form), []).append(item.id)
+        return {
+            (name, form): f"{form}-{hashlib.sha256(' '.join(mine).encode()).hexdigest()[:6]}"
+            for (name, form), mine in ids.items()
+        }
 
     def observation_space(self, agent: str) -> spaces.Dict:
         low, high = float(self._payoffs.min()), float(self._payoffs.max())

@@ -44,7 +44,7 @@ def _block(
         digest = hashlib.sha256(options.tobytes()).hexdigest()[:6]
         name = f"f{form}b{block}i{k + 1}-{digest}"  # other payoffs have another name
         centre_ = (float(middle[0]), float(middle[1]))
-        values = at_ends(*pair, len(options))
+        values = at_ends(pair[0], pair[1], len(options))
         items.append(Item(name, "svo_generated", form, block, options, centre_, size, values))
     return items
 

@@ -59,7 +59,9 @@ class Cast:
                 acted = member
                 if not assigned:
                     acted = Member(member.name, model=member.model, cohort=member.cohort)
-                speaks = agent.speaks and backend is not None
+                model = None
+                if agent.speaks and backend is not None:
+                    model = backend.part(member.model).model
                 self.players.append(Player(f"{kind}-{member.name}", k, acted))
                 rows.append(
                     {
@@ -71,7 +73,7 @@ class Cast:
                         "target": acted.target,
                         "profile": _profile(acted),
                         "method": agent.method(acted),
-                        "model": backend.part(member.model).model if speaks else None,
+                        "model": model,
                     }
                 )
         self.table = pl.DataFrame(rows, schema_overrides=AGENTS, infer_schema_length=None)

@@ -70,7 +70,7 @@ ITEMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "env": pl.String,
     "instrument": pl.String,
     "item": pl.String,
-    "form": pl.Int32,  # items of an instrument that are scored together; null where none are
+    "form": pl.String,  # items of an instrument that are scored together; null where none are
     "option": pl.Int16,
     "payoff_self": pl.Float64,
     "payoff_other": pl.Float64,

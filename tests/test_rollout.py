@@ -331,7 +331,7 @@ def test_options_shown_in_another_order_are_read_as_shown_and_recorded_canonical
     assert rows["action"].n_unique() == 9
 
 
-@pytest.mark.parametrize("wrong", [[-1] * 4, [9] * 4, [0.0] * 4, [0] * 3])
+@pytest.mark.parametrize("wrong", [[-2] * 4, [9] * 4, [0.0] * 4, [0] * 3])
 def test_an_agent_that_returns_no_offered_option_is_refused(tmp_path, wrong):
     agents: dict[str, Agent] = {"linear": Linear(0)}
     agents["linear"].act = lambda rows: np.array(wrong)

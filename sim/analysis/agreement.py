@@ -142,9 +142,8 @@ def _pair_rows(about: dict, pair: pl.DataFrame, seed: int) -> list[dict]:
     if pair.is_empty():
         return []
     rows = []
-    lost = sum(pair[k].sum() for k in ("n_unread", "n_unread_right"))
-    whole = sum(pair[k].sum() for k in ("n_items", "n_items_right"))
-    common = about | {"unread": float(lost / whole)}
+    counts = pair.select("n_unread", "n_unread_right", "n_items", "n_items_right").to_numpy().sum(0)
+    common = about | {"unread": float(counts[:2].sum() / counts[2:].sum())}
     angles = pair.select("angle", "angle_right").cast(pl.Float64).to_numpy()
     both = ~np.isnan(angles).any(1)
     if both.any():

@@ -9,6 +9,7 @@ supremum to within rounding.
 import numpy as np
 
 _TURNS = 60
+_HALVINGS = 40  # of a step that leads down
 _GAIN = 1e-9  # log-likelihood: less than this to gain is the top
 _FEATURES_PER_TURN = 4_000_000  # in memory at once
 
@@ -51,8 +52,8 @@ def _newton(features, offered, chosen, b) -> tuple[np.ndarray, np.ndarray]:
             break
         live, features, offered, chosen = (x[going] for x in (live, features, offered, chosen))
         b, value, step = b[going], value[going], step[going]
-        size = np.ones(len(b))
-        for _ in range(40):
+        size, there = np.ones(len(b)), b
+        for _ in range(_HALVINGS):
             there = b + size[:, None] * step
             new = _evaluate(features, offered, chosen, there)[0]
             worse = new < value

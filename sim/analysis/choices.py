@@ -46,7 +46,8 @@ def packs(tables: Tables, instrument: str | None) -> Iterator[tuple[pl.DataFrame
     varies = orders_vary(table)
     sizes = table["agent_id"].rle().struct.field("len").to_numpy().astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    width = max(payoffs.shape[1], int(table["option_self"].list.len().max() or 0))
+    believed_widths = table["option_self"].list.len().fill_null(0).to_numpy()
+    width = max(payoffs.shape[1], int(believed_widths.max()))
     pack = max(1, int(_CELLS // max(1, sizes.max() * width)))
     for at in range(0, len(sizes), pack):
         end = min(at + pack, len(sizes))

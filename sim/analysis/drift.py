@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.intervals import interval, means, p_value
-from sim.analysis.scores import GROUP, cell, generator, groups, pooled, requests, unit_ids
+from sim.analysis.scores import GROUP, average, cell, generator, groups, pooled, requests, unit_ids
 from sim.tables import Tables
 
 SCHEMA = {
@@ -84,14 +84,14 @@ def _steps(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> lis
         agents = agents.join(asked, on="agent_id", how="left", maintain_order="left")
         values = agents["vr"].fill_null(np.nan).to_numpy()[:, None]
         m = means(values, unit_ids(agents), generator(seed, "drift", step, *key.values()))
-        chance = float(here["by_chance"].mean() or 0)
+        chance = average(here, "by_chance")
         rows.append(_row(key, "choice_vr", step, m, agents, here, chance, (0.0, 1.0)))
     return rows
 
 
 def _slope(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> list[dict]:
     known = part.drop_nulls("vr")
-    moves = known.group_by("item").agg(pl.col("step").n_unique())["step"].max()
+    moves = known.group_by("item").agg(pl.col("step").n_unique())["step"].to_numpy()
     resid = known.with_columns(
         (pl.col("vr") - pl.col("vr").mean().over("item")).alias("y"),
         (pl.col("step") - pl.col("step").mean().over("item")).alias("x"),
@@ -112,7 +112,7 @@ def _slope(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> lis
     )
     agents = agents.join(asked, on="agent_id", how="left", maintain_order="left")
     values = agents["slope"].fill_null(np.nan).to_numpy()[:, None]
-    if (moves or 0) < 2:
+    if moves.max(initial=0) < 2:
         values = np.full_like(values, np.nan)
     m = means(values, unit_ids(agents), generator(seed, "slope", *key.values()))
     row = _row(key, "slope", None, m, agents, part, 0.0, (-np.inf, np.inf))
@@ -133,7 +133,7 @@ def _row(key, measure, step, m, agents, decisions, chance, within) -> dict:
         "n_distinct": int(m.n_distinct[0]),
         "n_unscored": len(agents) - int(m.n[0]),
         "n_flat": int(decisions["flat"].sum()),
-        "unread": float(decisions["lost"].mean()),
+        "unread": average(decisions, "lost"),
         "chance": chance,
         "p": None,
     }

@@ -6,7 +6,17 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.intervals import FEWEST, LEVEL
-from sim.analysis.scores import answered, cell, generator, groups, requests, unit_ids, unwrapped
+from sim.analysis.scores import (
+    answered,
+    cell,
+    generator,
+    groups,
+    left_out,
+    requests,
+    unit_ids,
+    unread_share,
+    unwrapped,
+)
 from sim.analysis.sheets import Sheet, sheets
 from sim.tables import Tables
 
@@ -104,8 +114,8 @@ def _shares(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> li
             | {"interval": None if np.isnan(low) else "bootstrap"}
             | {"n": n_agents, "n_distinct": n_units, "n_sheets": len(angle)}
             | {"n_levels": int(codes[source].max(initial=-1)) + 1 if source in codes else None}
-            | {"unread": float(part["n_unread"].sum() / part["n_items"].sum())}
-            | {"left_out": float(part["n_lost"].sum() / part["n_sheets"].sum())}
+            | {"unread": unread_share(part)}
+            | {"left_out": left_out(part)}
             | {"chance": 0.0 if source in FACTORS else None}
         )
     return rows

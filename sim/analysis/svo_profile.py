@@ -40,6 +40,7 @@ SCHEMA = {
     "chance": pl.Float64,
     "human": pl.Float64,
 }
+NO_DIRECTION = 0.05  # length of the mean direction, 0..1, below which there is none
 _COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
@@ -148,10 +149,20 @@ def _spread(angles: np.ndarray, m: Means) -> dict[str, tuple]:
 
 def _angle_levels(angles: np.ndarray, weights: np.ndarray, about: Instrument) -> dict[str, float]:
     """Mean, SD, quantiles and category shares of weighted angles, ascending."""
+    radians = np.radians(angles)
+    if np.hypot(weights @ np.cos(radians), weights @ np.sin(radians)) < NO_DIRECTION:
+        return _category_levels(angles, weights, about)  # all round the circle: no angle is usual
     mean = float(weights @ angles)
     places = np.searchsorted(weights.cumsum(), np.array(QUANTILES) / 100)
     levels = {f"angle_q{q:02}": float(angles[i]) for q, i in zip(QUANTILES, places, strict=True)}
-    if about.category is not None:
-        kinds = about.category(angles)
-        levels |= {f"share_{m}": float(weights[kinds == m].sum()) for m in about.categories}
+    levels |= _category_levels(angles, weights, about)
     return levels | {"angle_mean": mean, "angle_sd": float(np.sqrt(weights @ (angles - mean) ** 2))}
+
+
+def _category_levels(
+    angles: np.ndarray, weights: np.ndarray, about: Instrument
+) -> dict[str, float]:
+    if about.category is None:
+        return {}
+    kinds = about.category(angles)
+    return {f"share_{m}": float(weights[kinds == m].sum()) for m in about.categories}

@@ -68,10 +68,11 @@ def score_rows(sheet: Sheet) -> pl.DataFrame:
     """The sheet's rows with all scores of its instrument; `n_lost` is 1 where it has none."""
     own = dict(instrument(sheet.instrument).scores(sheet))
     angles, chosen = sheet.angles(), sheet.chosen()
-    lost = np.isnan(angles)
+    lost: np.ndarray = np.isnan(angles)
     if not sheet.bears_angle:
         category = own.get("category")
-        lost = np.isnan(sheet.actions).any(1) if category is None else np.equal(category, None)
+        unread: np.ndarray = np.isnan(sheet.actions).any(1)
+        lost = unread if category is None else np.array([name is None for name in category], bool)
     columns = {"angle": angles, "mean_self": chosen[..., 0].mean(1)}
     columns |= {"mean_other": chosen[..., 1].mean(1)} | _ranking(sheet, chosen) | own
     return with_lost(sheet.rows, lost).with_columns(

@@ -37,7 +37,7 @@ def dose_response(table: pl.DataFrame) -> Figure:
     if table.filter(row="perfect").height:
         handles.append(Line2D([], [], color=PERFECT, lw=1.4, label="perfect agent"))
     handles += style.reference_handles(dots)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(2, len(instruments)))
     return figure
 
 

@@ -29,7 +29,7 @@ def drift(table: pl.DataFrame) -> Figure:
     ]
     columns = style.columns(len(panels))
     depth = -(-len(panels) // columns)
-    figure = style.new_figure(3.9 * columns + 0.4, 3.7 * depth + 0.2)
+    figure = style.new_figure(3.9 * columns + 0.4, 4.4 * depth + 0.2)
     grid = figure.subplots(depth, columns, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.axis("off")
@@ -48,7 +48,9 @@ def drift(table: pl.DataFrame) -> Figure:
             label = f"{style.value_label(value, target)}{_slope(_same(slopes, value, target))}"
             handles.append(Line2D([], [], color=colour, marker="o", ms=3.5, label=label))
         handles.append(Line2D([], [], color=style.CHANCE, lw=1, label="chance"))
-        axes.legend(handles=handles, fontsize=6.5, loc="lower left")
+        axes.legend(
+            handles=handles, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1
+        )
         axes.set(ylim=(-0.02, 1.04), xlabel="choice in the conversation")
         axes.set_ylabel("share of utility at stake")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

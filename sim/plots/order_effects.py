@@ -3,6 +3,7 @@
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from sim.plots import style
 
@@ -43,6 +44,7 @@ def order_effects(table: pl.DataFrame) -> Figure:
             else:
                 panels[k].set_xlim(left=-0.02)
             panels[k].set_xlabel(title, fontsize=8)
+            panels[k].xaxis.set_major_locator(MaxNLocator(5))
             if k:
                 panels[k].set_yticklabels([])
         panels[0].set_title(style.words(name))

@@ -21,11 +21,17 @@ ORIENTATIONS = {
     "individualistic": "#E69F00",
     "competitive": "#CC79A7",
     "aggressive": "#882255",
+    "martyr": "#56B4E9",
+    "masochistic": "#D9D9D9",
+    "sadomasochistic": "#999933",
     "unclassified": "#BBBBBB",
 }
 TARGETS = {"altruistic": 90.0, "prosocial": 45.0, "individualistic": 0.0, "competitive": -45.0}
-# Degrees that part the categories of the slider (Murphy et al. 2011).
-BOUNDARIES = (57.15, 22.45, -12.04)
+# Degrees that part the categories of an instrument: Murphy et al. (2011), and octants.
+BOUNDARIES = {
+    "svo_slider": (57.15, 22.45, -12.04),
+    "svo_ring": (112.5, 67.5, 22.5, -22.5, -67.5, -112.5),
+}
 CONTROL = "#555555"
 CHANCE = "#9A9A9A"
 HUMAN = "#000000"
@@ -198,7 +204,8 @@ def counted(rows: pl.DataFrame, each: str = "") -> str:
         shares = [float(s) for s in rows[column].drop_nulls()] if column in rows.columns else []
         if shares and (max(shares) > 0 or column == "unread"):
             sign = "" if min(shares) == max(shares) else "≤ "
-            parts.append(f"{name} {sign}{100 * max(shares):.2g} %")
+            percent = f"{100 * max(shares):.2g}" if max(shares) < 0.995 else "100"
+            parts.append(f"{name} {sign}{percent} %")
     return ", ".join(parts)
 
 

@@ -1,5 +1,6 @@
 """Measured angles and categories of each group, beside humans and chance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -19,8 +20,8 @@ def svo_profile(table: pl.DataFrame) -> Figure:
 
     Left: thin lines run from the 5 % to the 95 % quantile over agents, thick ones from 25 %
     to 75 %, the dot is the median, the bar the mean; dashed grey lines part the categories.
-    Right: share of agents in each category. Humans (Many Labs 2) and a uniform responder
-    stand on top where the instrument has them.
+    Right: share of agents in each category of the instrument. Humans (Many Labs 2) and a uniform
+    responder stand on top where the instrument has them.
     """
     rows = table.filter(
         pl.col("measure").str.starts_with("angle_")
@@ -37,7 +38,7 @@ def svo_profile(table: pl.DataFrame) -> Figure:
     )
     for name, lines, (left, right) in zip(instruments, everything, grid, strict=True):
         left.set_title(style.words(name))
-        _angles(left, lines)
+        _angles(left, lines, style.BOUNDARIES.get(name, ()))
         _shares(right, lines)
     seen = {
         name for lines in everything for *_, numbers, _ in lines for name in _categories(numbers)
@@ -72,8 +73,8 @@ def _numbers(rows: pl.DataFrame, column: str) -> dict[str, float | None]:
     return dict(rows.select("measure", column).iter_rows())
 
 
-def _angles(axes: Axes, lines: list[Line]) -> None:
-    for edge in style.BOUNDARIES:
+def _angles(axes: Axes, lines: list[Line], boundaries: Sequence[float]) -> None:
+    for edge in boundaries:
         axes.axvline(edge, color="#BBBBBB", lw=0.7, ls="--", zorder=0)
     for y, (label, colour, numbers, _) in enumerate(lines):
         q05, q25, q50, q75, q95 = (numbers.get(f"angle_{name}") for name in QUANTILES)
@@ -88,7 +89,11 @@ def _angles(axes: Axes, lines: list[Line]) -> None:
             axes.plot(mean, y, "|", ms=11, mew=1.2, **marks)
     axes.set_yticks(range(len(lines)), [label for label, *_ in lines])
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_xlabel("measured angle (°)")
+    if any("angle_mean" in numbers for _, _, numbers, _ in lines):
+        axes.set_xlabel("measured angle (°)")
+    else:  # categories alone
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 

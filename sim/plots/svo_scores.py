@@ -15,6 +15,7 @@ DOT = 0.042  # widest dot, in radii
 PILE = (pl.col("angle") / BIN).round().alias("pile")
 UNIT = 0.95  # inches per radius
 MOST_RINGS = 12
+LETTERS = {"svo_slider": (("A", 74), ("P", 40), ("I", 8), ("C", -29))}  # categories, degrees
 OTHER = "another angle"  # assigned, but none of the named orientations
 
 
@@ -39,7 +40,7 @@ def svo_scores(table: pl.DataFrame) -> Figure:
     for name in instruments:
         part = table.filter(instrument=name)
         start = f"{style.words(name)}: " if len(instruments) > 1 else ""
-        rings += [(start + look.label, look.rows(part)) for look in style.groups(part)]
+        rings += [(start + look.label, name, look.rows(part)) for look in style.groups(part)]
     shown = rings[:MOST_RINGS]
     columns = style.columns(len(shown))
     depth = -(-len(shown) // columns)
@@ -52,15 +53,15 @@ def svo_scores(table: pl.DataFrame) -> Figure:
     grid = figure.subplots(depth, columns, squeeze=False).ravel()
     for axes in grid[len(shown) :]:
         axes.axis("off")
-    for axes, (title, rows) in zip(grid, shown, strict=False):
-        _ring(axes, left < -1)
+    for axes, (title, name, rows) in zip(grid, shown, strict=False):
+        _ring(axes, left < -1, name)
         axes.set(aspect="equal", xlim=(left, rim), ylim=(low, rim))
         _dots(axes, rows.drop_nulls("angle"))
         lost = rows["angle"].null_count()
         axes.set_title(fill(title, 28), loc="center", pad=15, fontsize=9)
         text = f"n {rows.height - lost}, without a score {lost}"
         axes.text(0.5, 1.01, text, transform=axes.transAxes, ha="center", fontsize=8)
-    colours = _colours(pl.concat([rows for _, rows in shown]))
+    colours = _colours(pl.concat([rows for *_, rows in shown]))
     handles = [
         style.handle(label, {"color": colour, "marker": "o"}) for label, colour in colours.items()
     ]
@@ -78,7 +79,7 @@ def _frame(table: pl.DataFrame) -> tuple[float, float, float]:
     return left, -rim if left < -1 or (angles < -35).any() else -1.1, rim
 
 
-def _ring(axes: Axes, whole: bool) -> None:
+def _ring(axes: Axes, whole: bool, instrument: str) -> None:
     axes.axis("off")
     around = np.radians(np.linspace(-180 if whole else -100, 180 if whole else 100, 361))
     axes.plot(np.cos(around), np.sin(around), color="#444444", lw=0.9, gid="ring")
@@ -88,10 +89,10 @@ def _ring(axes: Axes, whole: bool) -> None:
     small = {"ha": "right", "fontsize": 7, "color": "#666666"}
     axes.text(0.72, 0.015, "own payoff", va="bottom", **small)
     axes.text(-0.03, 0.8, "others' payoff", va="top", rotation=90, **small)
-    for letter, middle in (("A", 74), ("P", 40), ("I", 8), ("C", -29)):
+    for letter, middle in LETTERS.get(instrument, ()):
         x, y = _at(middle)
         axes.text(0.8 * x, 0.8 * y, letter, ha="center", va="center", color="#666666")
-    for edge in style.BOUNDARIES:
+    for edge in style.BOUNDARIES.get(instrument, ()):
         x, y = _at(edge)
         axes.plot([0, x], [0, y], color="#BBBBBB", lw=0.7, ls="--", zorder=0, gid="boundary")
     for name, target in style.TARGETS.items():
