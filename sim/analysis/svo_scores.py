@@ -71,7 +71,7 @@ def score_rows(sheet: Sheet) -> pl.DataFrame:
     lost: np.ndarray = np.isnan(angles)
     if not sheet.bears_angle:
         category = own.get("category")
-        unread: np.ndarray = np.isnan(sheet.actions).any(1)
+        unread = np.asarray(np.isnan(sheet.actions).any(1))
         lost = unread if category is None else np.array([name is None for name in category], bool)
     columns = {"angle": angles, "mean_self": chosen[..., 0].mean(1)}
     columns |= {"mean_other": chosen[..., 1].mean(1)} | _ranking(sheet, chosen) | own

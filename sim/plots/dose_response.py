@@ -18,7 +18,8 @@ def dose_response(table: pl.DataFrame) -> Figure:
     The dark stepped line is the perfect agent of linear utility: an instrument with few
     options cannot show every angle. Where ties leave it a choice, a wide pale bar shows every
     angle that it may measure. The grey line is the mean of a uniform responder. Dots in a
-    level row do not depend on the assigned angle.
+    level row do not depend on the assigned angle. In the corner the slope and R² of the straight
+    line over agents, with the slope of the perfect agent at the same angles.
     """
     dots = table.filter(row="group")
     if not dots.height:
@@ -56,7 +57,26 @@ def _panel(axes: Axes, table: pl.DataFrame, looks: list[style.Group]) -> None:
         aside = step * (place - (len(here) - 1) / 2)
         for row in look.rows(dots).drop_nulls("target").iter_rows(named=True):
             style.whisker(axes, (row["target"] + aside, row["estimate"]), row, "y", look.dot)
+    for place, look in enumerate(here):
+        axes.text(
+            0.02, 0.985 - 0.045 * place, _line(look.rows(table)), color=look.colour, fontsize=7,
+            transform=axes.transAxes, va="top",
+        )  # fmt: skip
     _ticks(axes, table)
+
+
+def _line(rows: pl.DataFrame) -> str:
+    """Slope and R2 of a kind of agent in words; empty where they are not known."""
+    known = {row["row"]: row for row in rows.drop_nulls("estimate").iter_rows(named=True)}
+    if "slope" not in known:
+        return ""
+    slope = known["slope"]
+    text = f"slope {slope['estimate']:.2f}"
+    if slope["low"] is not None:
+        text += f" [{slope['low']:.2f}, {slope['high']:.2f}]"
+    if slope["perfect_low"] is not None:
+        text += f", perfect {slope['perfect_low']:.2f}"
+    return text + (f"; R² {known['r2']['estimate']:.2f}" if "r2" in known else "")
 
 
 def _perfect(axes: Axes, rows: pl.DataFrame) -> None:

@@ -44,7 +44,7 @@ def svo_profile(table: pl.DataFrame) -> Figure:
         name for lines in everything for *_, numbers, _ in lines for name in _categories(numbers)
     }
     handles = [Patch(color=style.ORIENTATIONS[name], label=name) for name in _in_order(seen)]
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower right", ncols=min(5, len(handles)))
     return figure
 
 

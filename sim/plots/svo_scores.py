@@ -28,10 +28,9 @@ def svo_scores(table: pl.DataFrame) -> Figure:
     lines part the slider's categories (A, P, I, C). Those without a score (an answer that
     could not be read) are counted above the ring and not drawn.
     """
-    # Secondary slider items have an index but bear no angle.
-    bears = (pl.col("angle").is_not_null().any() | pl.col("ia_index").is_null().all()).over(
-        "instrument"
-    )
+    # Some instruments bear no angle, but have other scores.
+    others = [pl.col(c).is_null().all() for c in ("ia_index", "category", "n_agreeing")]
+    bears = (pl.col("angle").is_not_null().any() | pl.all_horizontal(others)).over("instrument")
     table = table.filter(bears)
     if not table.height:
         return style.no_data()
