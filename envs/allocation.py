@@ -1,8 +1,7 @@
 """Choices between allocations of points to oneself and one other person, item after item."""
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from envs.base import Game, Ints, Keys, Observation, Outcome, Words
 from envs.draws import key, permutation, uniform
+from envs.items import Item, by_form, form_names, plain
 
 ORDERS = ("canonical", "reversed", "shuffled")
 OPTION_ORDERS = (*ORDERS, "either")
@@ -23,36 +23,6 @@ PREVIEW = (
     "{other}."
 )
 OPTION = "{self} {unit} for you, {other} {unit} for the other person"
-
-
-class Item(NamedTuple):
-    """One choice, and where it belongs."""
-
-    id: str
-    instrument: str
-    form: int  # of the instrument: items that belong together and are scored together
-    block: int  # orders are reversed or shuffled within blocks
-    options: NDArray[Any]  # (n_options, 2), points for oneself and for the other
-    centre: tuple[float, float] | None = None  # the point about which angles are measured
-    radius: float | None = None  # points from the centre to a pole
-    values: tuple[str | None, ...] = ()  # orientation that each option stands for; () for none
-
-
-def at_ends(first: str, last: str, n: int) -> tuple[str | None, ...]:
-    """Values of n options on a line between two poles."""
-    return (first, *[None] * (n - 2), last)
-
-
-def _by_form(items: Sequence[Item]) -> list[list[int]]:
-    found: dict[int, list[int]] = {}
-    for i, item in enumerate(items):
-        found.setdefault(item.form, []).append(i)
-    return [found[form] for form in sorted(found)]
-
-
-def _plain(points: float) -> str:
-    """As people write it: 15, -7.5; no -0."""
-    return f"{points + 0.0:.10g}"
 
 
 def _check(name: str, got: str, known: Sequence[str]) -> str:
@@ -97,7 +67,7 @@ class Allocation(Game):
         self.name, self.unit, self.other = name, unit, other
         self.wording = f"{unit}; {other}"
         self.catalog = self._items = list(items)
-        self.forms = [list(s) for s in sequences or _by_form(self._items)]
+        self.forms = [list(s) for s in sequences or by_form(self._items)]
         self.item_ids = [item.id for item in items]
         self.item_instruments = [item.instrument for item in items]
         self.n_options = max(len(item.options) for item in items)
@@ -105,7 +75,7 @@ class Allocation(Game):
         self._worded: dict[tuple[int, bytes], Words] = {}
         self._phrases = [
             [
-                OPTION.format(self=_plain(a), other=_plain(b), unit=unit)
+                OPTION.format(self=plain(a), other=plain(b), unit=unit)
                 for a, b in item.options.tolist()
             ]
             for item in items
@@ -234,7 +204,7 @@ class Allocation(Game):
         return Words(text, labels, shown)
 
     def items(self) -> list[dict[str, Any]]:
-        rows, forms = [], self._form_names()
+        rows, forms = [], form_names(self._items)
         for item, phrases in zip(self._items, self._phrases, strict=True):
             centre: tuple[float | None, float | None] = item.centre or (None, None)
             for k, (own, other) in enumerate(item.options.tolist()):
@@ -257,16 +227,6 @@ class Allocation(Game):
                     }
                 )
         return rows
-
-    def _form_names(self) -> dict[tuple[str, int], str]:
-        """Name of each form: its number, and a hash of its items, which another seed changes."""
-        ids: dict[tuple[str, int], list[str]] = {}
-        for item in self._items:
-            ids.setdefault((item.instrument, item.form), []).append(item.id)
-        return {
-            (name, form): f"{form}-{hashlib.sha256(' '.join(mine).encode()).hexdigest()[:6]}"
-            for (name, form), mine in ids.items()
-        }
 
     def observation_space(self, agent: str) -> spaces.Dict:
         low, high = float(self._payoffs.min()), float(self._payoffs.max())

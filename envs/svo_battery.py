@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from envs.allocation import Allocation, Item
+from envs.allocation import Allocation
+from envs.items import Item
 
 
 class SVOBattery(Allocation):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.allocation import LABELS, Allocation, Item, at_ends
+from envs.allocation import LABELS, Allocation
+from envs.items import Item, at_ends
 from envs.slider_items import POLES
 
 # Angles of the slider's four poles about its centre, degrees; all lie 50 points from it (the

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.allocation import Allocation, Item
+from envs.allocation import Allocation
+from envs.items import Item
 
 PAIRS = 24
 STEP = 360 / PAIRS  # degrees between neighbours on the circle

@@ -1,6 +1,7 @@
 """The SVO slider measure as a game for one."""
 
-from envs.allocation import Allocation, Item, at_ends
+from envs.allocation import Allocation
+from envs.items import Item, at_ends
 from envs.slider_items import POLES, PRIMARY, SECONDARY
 
 CENTRE, RADIUS = (50.0, 50.0), 50.0

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from envs.allocation import Allocation, Item
+from envs.allocation import Allocation
+from envs.items import Item
 
 # Nine items of three options: points for oneself and the other, by orientation.
 # Points as usually printed, from memory of the literature and of a public implementation on a

@@ -14,7 +14,8 @@ from conftest import compose
 from tokenizers import Tokenizer
 
 from agents.base import Member, Rows, Seat
-from envs.allocation import Allocation, Item
+from envs.allocation import Allocation
+from envs.items import Item
 from sim import setup
 from sim.analysis.angle import angle
 from sim.analysis.human import CATEGORY, MEAN, percentiles

@@ -6,10 +6,12 @@ import pytest
 
 from sim import calibrate
 from sim.analysis.agreement import agreement
+from sim.analysis.association import kappa, pearson, ranks, same
 from sim.analysis.dose_response import dose_response, line
 from sim.analysis.drift import drift
 from sim.analysis.order_effects import order_effects, position_bias
 from sim.analysis.prompt_sensitivity import prompt_sensitivity, variance_shares
+from sim.analysis.scores import unwrapped
 from sim.calibrate import only
 from sim.tables import DECISIONS, TURNS, Tables, load
 
@@ -170,6 +172,22 @@ def test_prompt_sensitivity_of_linear_agents_is_their_orientation(play):
     assert found["order"]["low"] < 0.01
     assert found["method"]["estimate"] is None  # one method: no factor
     assert sum(r["estimate"] or 0 for r in found.values()) == pytest.approx(1)
+
+
+def test_kappa_and_ranks_by_hand():
+    # Cohen (1960): 50 pairs, 20 both yes, 15 both no, 5 and 10 apart: kappa 0.4.
+    pairs = np.array([[1, 1]] * 20 + [[0, 0]] * 15 + [[1, 0]] * 5 + [[0, 1]] * 10)
+    assert same(pairs) == pytest.approx(0.7)
+    assert kappa(pairs) == pytest.approx(0.4)
+    assert np.isnan(kappa(np.ones((4, 2))))
+    assert ranks(np.array([[3.0], [1.0], [3.0], [7.0]]))[:, 0].tolist() == [2.5, 1, 2.5, 4]
+
+
+def test_an_instrument_of_angles_all_round_the_circle_agrees_with_nothing_by_lot():
+    rng = np.random.default_rng(0)
+    angles = np.stack([rng.uniform(-180, 180, 400), rng.normal(30, 10, 400)], axis=1)
+    near = np.stack([unwrapped(column) for column in angles.T], axis=1)
+    assert abs(pearson(near)) < 0.15
 
 
 def test_instruments_agree_where_one_utility_answers_all_and_not_where_lots_do(play):

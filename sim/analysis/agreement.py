@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.angle_scores import angle_scores
+from sim.analysis.association import bootstrap, expected, group_means, kappa, pearson, ranks, same
 from sim.analysis.instrument import instrument
-from sim.analysis.intervals import FEWEST, LEVEL, interval, means, p_value
+from sim.analysis.intervals import interval, means, p_value
 from sim.analysis.scores import (
     cell,
     generator,
@@ -40,7 +41,6 @@ SCHEMA = {
     "chance": pl.Float64,
     "p": pl.Float64,
 }
-RESAMPLES = 1_000
 _KIND = ["model", "agent", "method"]
 _WHO = [*_KIND, "value", "target", "agent_id"]
 
@@ -168,14 +168,14 @@ def _angle_rows(common, pair, angles, both, seed) -> list[dict]:
         for measure, ranked in (("pearson", False), ("spearman", True)):
 
             def score(at, group=group, ranked=ranked):
-                x = near[at] - _group_means(near[at], group[at])
-                return _pearson(_ranks(x) if ranked else x)
+                x = near[at] - group_means(near[at], group[at])
+                return pearson(ranks(x) if ranked else x)
 
             rng = generator(seed, measure, scope, *common.values())
             rows.append(
                 common
                 | {"measure": measure, "scope": scope}
-                | _bootstrap(np.flatnonzero(use), unit, score, rng)
+                | bootstrap(np.flatnonzero(use), unit, score, rng)
                 | {"n_unscored": int((~use).sum()), "chance": 0.0, "p": None}
             )
     differences = {"angle_difference": (angles[:, 0] - angles[:, 1] + 180) % 360 - 180}
@@ -199,71 +199,15 @@ def _category_rows(common, pair, names, has, seed) -> list[dict]:
     text = names.fill_null("").to_numpy()
     codes = np.unique(text, return_inverse=True)[1].reshape(text.shape)
     rows = []
-    for measure, score in (("same_category", _same), ("kappa", _kappa)):
+    for measure, score in (("same_category", same), ("kappa", kappa)):
         rng = generator(seed, measure, *common.values())
         rows.append(
             common
             | {"measure": measure, "scope": "across"}
-            | _bootstrap(
+            | bootstrap(
                 np.flatnonzero(has), unit_ids(pair), lambda at, score=score: score(codes[at]), rng
             )
             | {"n_unscored": int((~has).sum()), "p": None}
-            | {"chance": cell(_expected(codes[has])) if measure == "same_category" else 0.0}
+            | {"chance": cell(expected(codes[has])) if measure == "same_category" else 0.0}
         )
     return rows
-
-
-def _bootstrap(at: np.ndarray, unit: np.ndarray, score, rng: np.random.Generator) -> dict:
-    """Estimate and percentile interval of a score of rows `at`, resampled by their units."""
-    units, index = np.unique(unit[at], return_inverse=True)
-    found = {"estimate": cell(score(at)) if len(at) else None, "low": None, "high": None}
-    found |= {"interval": None, "n": len(at), "n_distinct": len(units)}
-    if len(units) < FEWEST or found["estimate"] is None:
-        return found
-    places = np.split(np.argsort(index.ravel(), kind="stable"), np.cumsum(np.bincount(index))[:-1])
-    draws = np.full(RESAMPLES, np.nan)
-    for k in range(RESAMPLES):
-        pick = rng.integers(len(units), size=len(units))
-        draws[k] = score(at[np.concatenate([places[i] for i in pick])])
-    draws = draws[~np.isnan(draws)]
-    if len(draws) < RESAMPLES // 2 or np.ptp(draws) == 0:
-        return found
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return found | {"low": float(low), "high": float(high), "interval": "bootstrap"}
-
-
-def _group_means(x: np.ndarray, group: np.ndarray) -> np.ndarray:
-    _, index = np.unique(group, return_inverse=True)
-    sums = np.stack([np.bincount(index, column) for column in x.T], axis=1)
-    return (sums / np.bincount(index)[:, None])[index]
-
-
-def _pearson(x: np.ndarray) -> float:
-    deviation = x - x.mean(0)
-    size = np.sqrt((deviation**2).sum(0))
-    if (size <= 1e-9).any():
-        return np.nan
-    return float((deviation[:, 0] * deviation[:, 1]).sum() / size.prod())
-
-
-def _ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks within each column, equals at their mean; numbers equal to 1e-9 are."""
-    columns = []
-    for column in x.T:
-        _, index, counts = np.unique(column.round(9), return_inverse=True, return_counts=True)
-        columns.append((np.cumsum(counts) - (counts - 1) / 2)[index.ravel()])
-    return np.stack(columns, axis=1)
-
-
-def _same(x: np.ndarray) -> float:
-    return float((x[:, 0] == x[:, 1]).mean())
-
-
-def _expected(x: np.ndarray) -> float:
-    """Share of equal categories if the two instruments were independent."""
-    return float(sum((x[:, 0] == k).mean() * (x[:, 1] == k).mean() for k in np.unique(x)))
-
-
-def _kappa(x: np.ndarray) -> float:
-    expected = _expected(x)
-    return (_same(x) - expected) / (1 - expected) if expected < 1 - 1e-12 else np.nan
