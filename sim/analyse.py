@@ -9,6 +9,7 @@ import polars as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from sim.analysis.instrument import instrument
 from sim.html import write_report
 from sim.plots import style
 from sim.tables import load
@@ -31,6 +32,8 @@ def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
         table = instantiate(part)(tables)
         results[str(name)] = table
         figures[str(name)] = draw(folder, str(name), table)
+    instruments = tables.items["instrument"].unique().sort()
+    sources = [s for name in instruments if (s := instrument(name).source) is not None]
     # The three long tables hold what reports need; figures and tables are remade from them.
     spoken = about.get("model") is not None
     write_report(
@@ -40,7 +43,7 @@ def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
         results=results,
         figures=figures,
         transcripts=samples(folder, N_SAMPLES) if spoken else [],
-        sources=[],
+        sources=sources,
         unread_limit=config.unread_limit,
     )
 

@@ -29,6 +29,7 @@ class Instrument:
             `share_...` where they are shares.
         chance: level of each indicator for uniform responders to the given sheets.
         people: the same for people, and of `angle_...`, where a sample is known.
+        source: of the instrument, for the report.
     """
 
     categories: Sequence[str] = ()
@@ -38,6 +39,7 @@ class Instrument:
     indicators: Sequence[pl.Expr] = ()
     chance: Callable[[list[Sheet]], Mapping[str, float]] = lambda sheets: {}
     people: Callable[[], Mapping[str, float]] = dict
+    source: str | None = None
 
 
 @cache

@@ -29,7 +29,7 @@ def svo_scores(table: pl.DataFrame) -> Figure:
     could not be read) are counted above the ring and not drawn.
     """
     # Some instruments bear no angle, but have other scores.
-    others = [pl.col(c).is_null().all() for c in ("ia_index", "category", "n_agreeing")]
+    others = [pl.col(c).is_null().all() for c in ("ia_index", "category")]
     bears = (pl.col("angle").is_not_null().any() | pl.all_horizontal(others)).over("instrument")
     table = table.filter(bears)
     if not table.height:

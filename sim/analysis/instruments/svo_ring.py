@@ -64,4 +64,9 @@ INSTRUMENT = Instrument(
     scores=_scores,
     indicators=[pl.col("consistency").alias("consistency_mean")],
     chance=_chance,
+    source=(
+        "Ring measure: Liebrand, W. B. G. & McClintock, C. G. (1988). The ring measure of social "
+        "values. European Journal of Personality 2(3), 217–230. Points and order of the items are "
+        "ours: 24 neighbouring pairs, 15° apart."
+    ),
 )

@@ -61,4 +61,9 @@ INSTRUMENT = Instrument(
     categories=(*CLASSES, UNCLASSIFIED),
     scores=_scores,
     chance=lambda _: chance_shares(),
+    source=(
+        "Triple dominance measure: Van Lange, P. A. M., Otten, W., De Bruin, E. M. N. & Joireman, "
+        "J. A. (1997). Journal of Personality and Social Psychology 73(4), 733–746. Four of its "
+        "payoffs are told differently by different sources."
+    ),
 )
