@@ -51,7 +51,7 @@ class Human(Agent):
             if len(options) != WIDTH or _item(options[None])[0] < 0:
                 raise ValueError(
                     f"a human agent knows the six primary items of the SVO slider only, got one "
-                    f"of {len(options)} options from {tuple(options[0])} to {tuple(options[-1])}"
+                    f"of {len(options)} options from {options[0].tolist()} to {options[-1].tolist()}"
                 )
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
