@@ -49,9 +49,10 @@ class Human(Agent):
     def check_items(self, items: Sequence[NDArray[np.float64]]) -> None:
         for options in items:
             if len(options) != WIDTH or _item(options[None])[0] < 0:
+                first, last = options[0].tolist(), options[-1].tolist()
                 raise ValueError(
                     f"a human agent knows the six primary items of the SVO slider only, got one "
-                    f"of {len(options)} options from {options[0].tolist()} to {options[-1].tolist()}"
+                    f"of {len(options)} options from {first} to {last}"
                 )
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
