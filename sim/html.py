@@ -128,7 +128,7 @@ def headline(table: pl.DataFrame | None) -> list[dict[str, Any]]:
             row["instrument"],
             row["control"],
             *(row[name] or "" for name in ("model", "agent", "method")),
-            -row["target"],
+            -(row["target"] or 0.0),  # null where members of one value have several
         )
     )
     return rows[:MOST_ROWS]

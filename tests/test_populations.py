@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from agents.cohort import from_file
 from agents.distributions import by_grid, by_normal, by_percentiles
 from agents.theory import Theory
+from sim.analyse import analyse
 from sim.analysis import human
 from sim.analysis.slider import category
 from sim.errors import Refusal
@@ -222,3 +223,12 @@ def test_a_member_without_one_of_several_models_is_refused():
         build(compose("model=several", "population=shares", "agent=definition", "env=svo_slider"))
     with pytest.raises(Refusal, match="model=several"):
         build(compose("population=by_model", "agent=definition", "env=svo_slider"))
+
+
+@pytest.mark.parametrize("population", ["grid", "human", "normal"])
+def test_members_of_one_value_with_many_targets_go_through_the_default_analysis(play, population):
+    overrides = ("agent=[linear,softmax]", "env=svo_slider", f"population={population}",
+                 "population.n=8")  # fmt: skip
+    run = play(*overrides)
+    analyse(run, compose(*overrides), {"experiment": "x", "counts": {}})
+    assert (run / "report.html").stat().st_size > 10_000

@@ -93,6 +93,7 @@ def _perfect(axes: Axes, rows: pl.DataFrame) -> None:
 
 def _ticks(axes: Axes, table: pl.DataFrame) -> None:
     targets = [float(target) for target in table["target"].drop_nulls()] or [0.0]
+    table = table.filter(pl.col("row").is_in(["group", "perfect"]))  # the others are no angles
     seen = [
         float(angle)
         for column in ("estimate", "low", "high", "perfect_low", "perfect_high")

@@ -30,7 +30,7 @@ TARGETS = {"altruistic": 90.0, "prosocial": 45.0, "individualistic": 0.0, "compe
 # Degrees that part the categories of an instrument: Murphy et al. (2011), and octants.
 BOUNDARIES = {
     "svo_slider": (57.15, 22.45, -12.04),
-    "svo_ring": (112.5, 67.5, 22.5, -22.5, -67.5, -112.5),
+    "svo_ring": (157.5, 112.5, 67.5, 22.5, -22.5, -67.5, -112.5, -157.5),
 }
 CONTROL = "#555555"
 CHANCE = "#9A9A9A"
@@ -280,7 +280,8 @@ def reference_handles(rows: pl.DataFrame) -> list[Line2D]:
     return [
         Line2D([], [], label=label, **look)
         for column, (label, look) in looks.items()
-        if column in rows.columns and np.isfinite(rows[column].drop_nulls().to_numpy()).any()
+        if column in rows.columns
+        and np.isfinite(rows[column].cast(pl.Float64).drop_nulls().to_numpy()).any()
     ]
 
 
