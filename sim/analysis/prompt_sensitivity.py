@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtrit
 
 from sim.analysis.intervals import FEWEST, LEVEL
 from sim.analysis.scores import (
     answered,
     cell,
-    generator,
     groups,
     left_out,
     requests,
@@ -39,7 +39,6 @@ SCHEMA = {
 FACTORS = ("orientation", "method", "wording", "order")
 NESTED = {"wording": "method"}
 SOURCES = (*FACTORS, "interactions", "repeat")
-RESAMPLES = 500
 
 
 def prompt_sensitivity(tables: Tables, seed: int) -> pl.DataFrame:
@@ -52,8 +51,8 @@ def prompt_sensitivity(tables: Tables, seed: int) -> pl.DataFrame:
     order each after the others, wording within methods after all of them. `repeat` is the variance
     between sheets that have all of them in common; `interactions` what is left, which is also
     where factors go that a study does not vary apart from each other. Shares may be negative where
-    a factor explains less than chance would; chance is 0. Intervals: percentile bootstrap over
-    agents (those that share all requests are one); `seed` is its own.
+    a factor explains less than chance would; chance is 0. Intervals: t of a jackknife
+    over agents (those that share all requests are one). `seed` is not used.
     """
     found = [s for s in sheets(tables, orders=True) if s.bears_angle]
     words = tables.decisions.select("episode", "seat", "wording").unique().collect()
@@ -94,24 +93,23 @@ def _shares(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> li
     unit = np.unique(unit, return_inverse=True)[1].ravel() if len(unit) else unit.astype(int)
     n_units = int(unit.max(initial=-1)) + 1
     estimate = variance_shares(angle, codes, NESTED)
-    draws = np.full((RESAMPLES, len(SOURCES)), np.nan)
+    errors = np.full(len(SOURCES), np.nan)
     if n_units >= FEWEST and estimate:
-        rng = generator(seed, "prompt", *key.values())
-        places = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
-        for k in range(RESAMPLES):
-            pick = np.concatenate([places[i] for i in rng.integers(n_units, size=n_units)])
-            again = variance_shares(angle[pick], {f: c[pick] for f, c in codes.items()}, NESTED)
-            draws[k] = [again.get(s, np.nan) for s in SOURCES]
+        # Delete-one jackknife: resampled units would repeat rows, which looks like less noise.
+        kept = [unit != k for k in range(n_units)]
+        left = [
+            variance_shares(angle[k], {f: c[k] for f, c in codes.items()}, NESTED) for k in kept
+        ]
+        without = np.array([[one.get(s, np.nan) for s in SOURCES] for one in left])
+        errors = np.sqrt((n_units - 1) / n_units * ((without - without.mean(0)) ** 2).sum(0))
+    half = stdtrit(max(n_units - 1, 1), (1 + LEVEL) / 2) * errors
     rows = []
     for j, source in enumerate(SOURCES):
-        told = draws[:, j][~np.isnan(draws[:, j])]
-        low, high = (np.nan, np.nan)
-        if len(told) > RESAMPLES // 2:
-            low, high = np.quantile(told, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = estimate.get(source, np.nan) + np.array([-half[j], half[j]])
         rows.append(
             {**key, "source": source, "estimate": cell(estimate.get(source))}
             | {"low": cell(low), "high": cell(high)}
-            | {"interval": None if np.isnan(low) else "bootstrap"}
+            | {"interval": None if np.isnan(low) else "jackknife"}
             | {"n": n_agents, "n_distinct": n_units, "n_sheets": len(angle)}
             | {"n_levels": int(codes[source].max(initial=-1)) + 1 if source in codes else None}
             | {"unread": unread_share(part)}
