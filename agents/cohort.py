@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base import Member
-from agents.theory import CONTROL, Theory
+from agents.theory import CONTROL, Theory, plain
 
 OURS = ("id", "value", "target", "profile", "model")
 TAKEN = ("agent_id", "agent", "member", "method")  # columns that the tables of a run have already
@@ -101,7 +101,7 @@ def _numbers(cells: Sequence[str | None]) -> Sequence[Any]:
 
 def _json(text: str, path: str) -> list[Row]:
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as fault:
         raise ValueError(f"{path!r} is no JSON file: {fault}") from fault
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -124,6 +124,18 @@ def _json(text: str, path: str) -> list[Row]:
     return [{name: row.get(name) for name in names} for row in rows]
 
 
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"an object must name each column once, got {name!r} twice")
+    return dict(pairs)
+
+
+def _no_number(got: str) -> None:
+    raise ValueError(f"a number must be finite, got {got}")
+
+
 def _kind(cell: Any) -> str | None:
     """What a JSON value is; a whole number beyond 64 bits is of no kind that tables have."""
     if cell is None:
@@ -140,8 +152,10 @@ def _check_columns(names: Sequence[str], path: str) -> None:
         raise ValueError(
             f"a cohort needs a column value, target or profile, got {', '.join(names)} in {path!r}"
         )
-    for name in names:
-        if name in TAKEN or not name:
+    for place, name in enumerate(names, start=1):
+        if not name:
+            raise ValueError(f"every column of {path!r} needs a name, column {place} has none")
+        if name in TAKEN:
             raise ValueError(f"column {name!r} of {path!r} must have another name: it is ours")
 
 
@@ -151,7 +165,12 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
     def fault(column: str, rule: str) -> ValueError:
         return ValueError(f"row {n}, column {column!r} of {path!r} {rule}, got {row[column]!r}")
 
+    for column, cell in row.items():
+        if isinstance(cell, str) and not _encodable(cell):
+            raise fault(column, "must be text that can be written as UTF-8")
     number = row.get("id")
+    if isinstance(number, bool) or (isinstance(number, str) and not number.strip()):
+        raise fault("id", "must be a name or a number, or null")
     name = f"{n:04d}" if number is None else str(number)
     value, target, profile = (row.get(k) for k in ("value", "target", "profile"))
     if target is not None:
@@ -171,7 +190,8 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
     if value is None and target is None:
         raise ValueError(f"row {n} of {path!r} must have a value, a target or a profile, got none")
     if value is None:
-        return Member(name, f"{target:g}deg", target, **more)
+        assert target is not None  # checked above
+        return Member(name, f"{plain(target)}deg", target, **more)
     if value == CONTROL:
         if target is not None:
             raise fault("target", "must be empty for a control")
@@ -182,6 +202,15 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
         raise ValueError(f"row {n}, column 'value' of {path!r}: {told}") from told
     angle = known.target if target is None else target
     return Member(name, known.value, angle, known.definition, **more)
+
+
+def _encodable(text: str) -> bool:
+    """Whether it is free of lone surrogates, which JSON can name but no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mixed(theory: Theory, name: str, profile: Any, fault: Any, more: Mapping[str, Any]) -> Member:

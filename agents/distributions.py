@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Member
-from agents.theory import Theory, check_angle
+from agents.theory import CONTROL, Theory, check_angle
 
 
 def by_grid(theory: Theory, name: str, n: int, low: float, high: float) -> list[Member]:
@@ -87,6 +87,10 @@ def _levels(n: int, seed: int | None) -> NDArray[np.float64]:
 
 
 def _members(name: str, angles: NDArray[np.float64]) -> list[Member]:
+    if not isinstance(name, str) or not name.strip() or name == CONTROL:
+        raise ValueError(
+            f"name must be a word of its own, {CONTROL!r} means no orientation, got {name!r}"
+        )
     width = len(str(len(angles) - 1))
     return [Member(f"{name}-{k:0{width}d}", name, a) for k, a in enumerate(angles.tolist())]
 

@@ -114,9 +114,44 @@ def check_place(place: str) -> str:
     return place
 
 
-def said_at(place: str, text: str) -> Frame:
-    """The frame that says a text once, before the first question."""
-    return Frame(opening=(("system", text),)) if place == "system" else Frame(lead=text)
+def check_switch(name: str, got: object) -> bool:
+    """The switch; raises ValueError unless it is true or false."""
+    if not isinstance(got, bool):
+        raise ValueError(f"{name} must be true or false, got {got!r}")
+    return got
+
+
+class Told(Method):
+    """A method of one text, said once before the first question; a control is told nothing.
+
+    Args:
+        own: name of each text -> the method's own.
+        place: "system" prompt, or "user": above the first question.
+        wording: "own" or one of `wordings`.
+        wordings: name -> texts.
+    """
+
+    def __init__(
+        self,
+        own: Mapping[str, str],
+        place: str,
+        wording: str,
+        wordings: Mapping[str, Mapping[str, str]] | None,
+    ):
+        self._place = check_place(place)
+        self._texts = words(own, wording, wordings or {})
+        self.wording = f"{place} {wording}"
+
+    @abstractmethod
+    def text(self, member: Member) -> str:
+        """What is told to a member that has a value."""
+
+    def induce(self, member: Member, preview: str) -> Induction:
+        if member.value is None:
+            return Frame()
+        text = self.text(member)
+        return Frame(opening=(("system", text),)) if self._place == "system" else Frame(lead=text)
+        yield  # an induction is a generator, also without a turn
 
 
 class LanguageAgent(Agent):

@@ -5,17 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agents.base import Member
-from agents.theory import Theory, check_angle
+from agents.theory import Theory, check_angle, plain
 
 
 def _numbers(count: int) -> list[str]:
     width = len(str(count - 1)) if count > 1 else 1
     return [f"{i:0{width}d}" for i in range(count)]
-
-
-def _plain(angle: float) -> str:
-    """All of the angle's digits: another angle has another name."""
-    return repr(angle).removesuffix(".0")
 
 
 def by_counts(theory: Theory, counts: Mapping[str, int]) -> list[Member]:
@@ -78,7 +73,7 @@ def by_angles(theory: Theory, targets: Sequence[float], n_each: int) -> list[Mem
     if not angles or len({angle % 360 for angle in angles}) < len(angles):
         raise ValueError(f"targets must be different angles, at least one, got {list(targets)}")
     return [
-        Member(f"{_plain(angle)}deg-{number}", f"{_plain(angle)}deg", angle)
+        Member(f"{plain(angle)}deg-{number}", f"{plain(angle)}deg", angle)
         for angle in angles
         for number in _numbers(n_each)
     ]

@@ -27,6 +27,12 @@ def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[n
     return chosen
 
 
+def _share(name: str, got: object) -> float:
+    if isinstance(got, bool) or not isinstance(got, int | float) or not 0 <= got <= 1:
+        raise ValueError(f"{name} must lie in 0..1, got {got!r}")
+    return float(got)
+
+
 class _Scripted(Agent):
     def method(self, member: Member) -> str:
         return "utility" if self.assigns(member) else "none"
@@ -102,9 +108,7 @@ class Follower(Linear):
 
     def __init__(self, temperature: float, unread: float):
         super().__init__(temperature)
-        if isinstance(unread, bool) or not isinstance(unread, int | float) or not 0 <= unread <= 1:
-            raise ValueError(f"unread must lie in 0..1, got {unread!r}")
-        self.unread = float(unread)
+        self.unread = _share("unread", unread)
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
         chosen = super().act(rows)
@@ -123,9 +127,7 @@ class FirstShown(Linear):
 
     def __init__(self, temperature: float, bias: float):
         super().__init__(temperature)
-        if isinstance(bias, bool) or not isinstance(bias, int | float) or not 0 <= bias <= 1:
-            raise ValueError(f"bias must lie in 0..1, got {bias!r}")
-        self.bias = float(bias)
+        self.bias = _share("bias", bias)
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
         first = rows.seen["option_order"][:, 0]

@@ -44,7 +44,12 @@ class Theory:
                     f"orientation {value!r} needs angle and definition, got {sorted(given)}"
                 )
             angle = check_angle(f"angle of orientation {value!r}", given["angle"])
-            self.orientations[value] = Orientation(angle, str(given["definition"]))
+            definition = given["definition"]
+            if not isinstance(definition, str) or not definition.strip():
+                raise ValueError(
+                    f"definition of orientation {value!r} must be a text, got {definition!r}"
+                )
+            self.orientations[value] = Orientation(angle, definition)
 
     def member(self, value: str, number: str) -> Member:
         """Member `number` with the orientation named `value`; "control" for none."""
@@ -99,3 +104,8 @@ def check_angle(name: str, got: object) -> float:
     if isinstance(got, bool) or not isinstance(got, int | float) or not -180 <= got <= 180:
         raise ValueError(f"{name} must lie in -180..180 degrees, got {got!r}")
     return float(got)
+
+
+def plain(angle: float) -> str:
+    """All of the angle's digits: another angle has another name."""
+    return repr(float(angle)).removesuffix(".0")

@@ -19,6 +19,7 @@ from rich.table import Table
 from sim.analysis import human
 from sim.analysis.intervals import wilson
 from sim.analysis.order_effects import order_effects
+from sim.analysis.prompt_sensitivity import SOURCES, jackknife
 from sim.analysis.revealed_angle import revealed_angle
 from sim.analysis.slider import category
 from sim.analysis.svo_scores import svo_scores
@@ -42,9 +43,11 @@ def only(**counts: int) -> str:
 def simulate(*overrides: str, seed: int = 0) -> Tables:
     """Tables of a study of scripted agents."""
     config = compose("experiment=scripted_baselines", "display=false", f"seed={seed}", *overrides)
-    folder = Path(tempfile.mkdtemp())
-    play(build(config), folder, False, False)
-    return load(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        play(build(config), Path(folder), False, False)
+        tables = load(folder)
+        decisions, turns = tables.decisions.collect().lazy(), tables.turns.collect().lazy()
+    return Tables(decisions, turns, tables.items, tables.agents)
 
 
 def coverage(env: tuple[str, ...], n: int, seed: int) -> Iterator[dict[str, float]]:
@@ -166,6 +169,61 @@ def _order_table(n: int, seed: int) -> Table:
     return table
 
 
+PLANTED = {"orientation": 12.0, "method": 4.0, "wording": 3.0, "order": 1.0}  # degrees, SD
+AGENT, REPEAT = 5.0, 8.0  # degrees, SD between agents of one condition, and between their repeats
+
+
+def sensitivity_studies(n: int, seed: int) -> pl.DataFrame:
+    """Prompt sensitivity of `n` studies with planted effects, a row for each source of each.
+
+    96 agents: four orientations, two methods with three wordings each, four agents in each cell;
+    each has two sheets in each of two orders. Effects of levels are fixed and have the planted
+    spread; noise between agents of one cell and between sheets is normal. The truth is the
+    effects' variance in the whole; noise between agents ends up in `interactions`.
+    """
+    orientation, method, wording, _, order, _ = np.indices((4, 2, 3, 4, 2, 2)).reshape(6, -1)
+    agent = np.arange(96).repeat(4)
+    codes = {"orientation": orientation, "method": method, "wording": method * 3 + wording,
+             "order": order}  # fmt: skip
+    rng = np.random.default_rng(seed)
+    spread = {f: _centred(rng, c, codes["method"] if f == "wording" else None) * PLANTED[f]
+              for f, c in codes.items()}  # fmt: skip
+    mean = np.sum(list(spread.values()), axis=0)
+    whole = float(mean.var()) + AGENT**2 + REPEAT**2
+    rows = []
+    for _ in track(range(n), "prompt sensitivity", console=Console(stderr=True)):
+        y = mean + rng.normal(0, AGENT, 96)[agent] + rng.normal(0, REPEAT, len(agent))
+        estimate, half = jackknife(y, codes, agent)
+        for source, size in zip(SOURCES, half.tolist(), strict=True):
+            if source in spread:
+                truth = float(spread[source].var()) / whole
+                rows.append(
+                    (source, truth, estimate[source], abs(estimate[source] - truth) <= size)
+                )
+    return pl.DataFrame(rows, ["source", "truth", "estimate", "covered"], orient="row")
+
+
+def _centred(rng: np.random.Generator, code: np.ndarray, within: np.ndarray | None) -> np.ndarray:
+    """An effect of each level, of mean 0 (within those of another factor) and SD 1."""
+    x = rng.normal(size=code.max() + 1)[code]
+    groups = np.zeros(len(x), int) if within is None else within
+    x = x - (np.bincount(groups, x) / np.bincount(groups))[groups]
+    return x / x.std()
+
+
+def _sensitivity_table(n: int, seed: int) -> Table:
+    table = Table(title=f"Prompt sensitivity: {n} studies of 96 agents, 4 sheets each")
+    for name in ("source", "planted share", "mean", "interval covers it"):
+        table.add_column(name, justify="right")
+    found = sensitivity_studies(n, seed)
+    for (source,), part in found.group_by("source", maintain_order=True):
+        table.add_row(
+            str(source), f"{part['truth'][0]:.4f}", f"{part['estimate'].mean():.4f}",
+            f"{part['covered'].mean():.1%}",
+        )  # fmt: skip
+    return table
+
+
 def main() -> int:
     """Prints the tables; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.calibrate", description=__doc__)
@@ -181,6 +239,7 @@ def main() -> int:
     console.print(_coverage_table(f"Revealed angle, {items}", SLIDER, told.agents, told.seed))
     console.print(_people_table(told.people, told.seed))
     console.print(_order_table(told.studies, told.seed))
+    console.print(_sensitivity_table(told.studies, told.seed))
     return 0
 
 

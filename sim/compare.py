@@ -14,6 +14,7 @@ from sim.errors import Refusal
 from sim.html import write_report
 
 SILENT = ("hydra.", "display=", "max_live=", "journal.")  # overrides that tell nothing
+COMPARED = "value_rationality.csv"  # the result table of each run
 MEASURES = ("vr", "vrc", "choice_vr", "choice_vrc")
 
 
@@ -52,9 +53,11 @@ def compare(runs: Sequence[Path], folder: Path) -> Path:
     tables, labels = [], _labels(runs)
     for run, name in zip(runs, labels, strict=True):
         about = manifest.read(run)
-        result = run / "results" / "value_rationality.csv"
-        if about["status"] != "complete" or not result.exists():
+        result = run / "results" / COMPARED
+        if about["status"] != "complete":
             raise Refusal(f"a comparison needs complete runs, got {run}: {about['status']}")
+        if not result.exists():
+            raise Refusal(f"a comparison needs value_rationality in each run's analysis, not {run}")
         table = pl.read_csv(result, infer_schema_length=None)
         chosen = table.filter(pl.col("measure").is_in(MEASURES))
         tables.append(chosen.select(pl.lit(name).alias("run"), pl.all()))

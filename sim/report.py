@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sim import manifest
 from sim.analyse import analyse
-from sim.compare import compare, run_folders
+from sim.compare import COMPARED, compare, run_folders
 from sim.errors import Refusal
 from sim.setup import load_config
 from sim.transcripts import as_text, transcript
@@ -43,7 +43,9 @@ def report(words: Sequence[str]) -> None:
     for run in runs:
         again(run)
         print(run / "report.html")
-    if len(runs) > 1:
+    if len(runs) > 1 and not any((run / "results" / COMPARED).exists() for run in runs):
+        print("no comparison: none of these runs was analysed for value_rationality")
+    elif len(runs) > 1:
         parents = {run.resolve().parent for run in runs}
         print(compare(runs, parents.pop() if len(parents) == 1 else Path.cwd()))
 

@@ -20,7 +20,7 @@ from sim.journal import Journal
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
-from sim.setup import Parts, build, config_hash, load_config, save_config
+from sim.setup import Parts, build, config_hash, inputs, load_config, save_config
 
 
 def run(
@@ -94,6 +94,13 @@ def _about(
         begun = about["config_hash"]
     elif (folder / ".hydra" / "config.yaml").exists():
         begun = config_hash(load_config(folder))
+    read = inputs(config)
+    for where, checksum in about.get("inputs", {}).items():
+        if read.get(where) != checksum:
+            raise Refusal(
+                f"resume needs the file {where} that {folder} was begun with, SHA-256 "
+                f"{checksum[:16]}, got {read.get(where, 'no file')[:16]}"
+            )
     if begun not in (None, hash_):
         raise Refusal(
             f"resume needs the config that {folder} was begun with, hash {begun}, got {hash_}"
@@ -105,6 +112,7 @@ def _about(
         "env": parts.game.name,
         "agents": parts.cast.kinds,
         "config_hash": hash_,
+        "inputs": read,
         "seed": parts.rules.seed,
         "model": backend.model if backend else None,
         "backend": type(backend).__name__ if backend else None,

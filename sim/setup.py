@@ -18,11 +18,13 @@ from envs.base import Game, key
 from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
+from sim.rehearsal import check_length
 from sim.rules import Rules
 from sim.variants import variants
 
 # Neither what is played nor what is answered depends on these.
 NOT_HASHED = ("display", "dry_run", "journal", "max_live")
+FILES = ("path", "chat_template")  # keys of a config that name files to be read
 SIZES = ("chunk", "batch", "threads")  # of a model's batches
 
 
@@ -65,6 +67,8 @@ def build(config: DictConfig) -> Parts:
         if backend is not None and rules.response_mode != "text":
             backend.check(rules.response_mode, _labels(game))
         cast = Cast(agents, members, backend, len(game.possible_agents), config.n_repeats)
+        if backend is not None:
+            check_length(game, cast, backend, rules.seed)
         limit = config.unread_limit
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")
@@ -133,10 +137,30 @@ def load_config(folder: Path) -> DictConfig:
     return config
 
 
+def inputs(config: DictConfig) -> dict[str, str]:
+    """Checksums (SHA-256) of the files that a config names, by the key that names each."""
+    found: dict[str, str] = {}
+
+    def walk(node: Any, where: str) -> None:
+        pairs = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, value in pairs:
+            at = f"{where}.{name}" if where else str(name)
+            if isinstance(value, dict | list):
+                walk(value, at)
+            elif name in FILES and isinstance(value, str) and Path(value).expanduser().is_file():
+                with Path(value).expanduser().open("rb") as file:
+                    found[at] = hashlib.file_digest(file, "sha256").hexdigest()
+
+    walk(OmegaConf.to_container(config, resolve=True), "")
+    return found
+
+
 def config_hash(config: DictConfig) -> str:
-    """Hash of everything that a run's decisions depend on."""
+    """Hash of everything that a run's decisions depend on, its files' contents too."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for name in NOT_HASHED:
         plain.pop(name, None)
     plain["model"] = {k: v for k, v in plain["model"].items() if k not in SIZES}
+    if read := inputs(config):
+        plain["inputs"] = read
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

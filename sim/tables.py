@@ -120,6 +120,10 @@ def load(run: str | Path, *more: str | Path) -> Tables:
     """
     if not more:
         return _load(Path(run))
+    places = [Path(folder).resolve() for folder in (run, *more)]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"every run can be loaded once, got {place} twice")
     decisions, turns, items, agents, start = [], [], [], [], 0
     for k, folder in enumerate((run, *more)):
         one = _load(Path(folder))

@@ -107,6 +107,17 @@ def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
         (["env.item_order=random"], "item_order must be one of canonical, reversed, shuffled"),
         (["agent=hvae", "response_mode=label"], "response_mode must be one of text"),
         (["agent=hvae", "model.unread=2"], "unread must lie in 0..1, got 2"),
+        (["agent=hvae", "agent.hvae.method.goal=[true,false]"], "goal must be true or false"),
+        (["agent=hvae_hostile", "agent.hvae_hostile.method.every=maybe"], "got 'maybe'"),
+        (["population=grid", "population.name=null"], "name must be a word of its own"),
+        (
+            ["theory.orientations.prosocial.definition=null"],
+            "definition of orientation 'prosocial' must be a text, got None",
+        ),
+        (
+            ["env=svo_battery", "model=pocket", "agent=definition"],
+            "with the shortest replies; conversation=separate asks each item alone",
+        ),
     ],
 )
 def test_bad_input_gets_one_sentence_before_anything_runs(sim, words, sentence):
@@ -120,6 +131,27 @@ def test_a_folder_that_cannot_be_made_gets_one_sentence(sim):
     Path("outputs").write_text("a file where the folder should be")
     status, _, err = sim()
     assert status == 1 and err.startswith("failed: ") and len(err.splitlines()) == 1
+
+
+def test_runs_without_value_rationality_are_reported_one_by_one(sim, report):
+    assert sim("-m", "seed=1,2", "analysis=svo_scores")[0] == 0
+    status, out, err = report(runs()[0].parent)
+    assert (status, err) == (0, "") and "no comparison: none of these runs" in out
+
+
+def test_resume_sees_that_a_file_of_the_config_has_other_contents(sim):
+    Path("people.csv").write_text("target\n10\n20\n")
+    words = ("population=cohort", "population.path=people.csv", "agent=linear", "analysis=[]")
+    assert sim(*words)[0] == 0
+    (run,) = runs()
+    told = json.loads((run / "manifest.json").read_text())["inputs"]
+    assert list(told) == ["population.path"] and len(told["population.path"]) == 64
+    assert sim(f"resume={run}")[0] == 0
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    Path("people.csv").write_text("target\n10\n30\n")
+    status, _, err = sim(f"resume={run}")
+    assert status == 2 and "resume needs the file population.path that" in err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
 def test_a_sweep_gives_a_folder_per_point_and_one_comparison(sim, report):

@@ -73,6 +73,8 @@ def test_the_human_population_has_the_percentiles_that_analyzers_know():
         (lambda: by_percentiles(THEORY, "p", 2, [1], None), "two ascending"),
         (lambda: by_percentiles(THEORY, "p", 2, [2, 1], None), "two ascending"),
         (lambda: by_percentiles(THEORY, "p", 2, [1, 2], -1), "seed must be"),
+        (lambda: by_grid(THEORY, None, 2, 0, 1), "name must be a word .* got None"),
+        (lambda: by_grid(THEORY, "control", 2, 0, 1), "'control' means no orientation"),
     ],
 )
 def test_a_distribution_that_cannot_be_is_refused(make, rule):
@@ -140,6 +142,8 @@ CSV_FAULTS = {
     'target\n"1\n': "is no CSV file",
     "": "at least one row",
     "target\n": "at least one row",
+    "target,x,\n1,2,\n": "every column of .* needs a name, column 3 has none",
+    "id,target\n45,1\n,2\n45,3\n": "got '45' in rows 1 and 3",
 }
 
 
@@ -163,6 +167,13 @@ def test_a_faulty_cohort_is_refused_in_a_sentence_with_row_and_column(tmp_path, 
         ('[{"target": 1, "x": 1}, {"target": 1, "x": "a"}]', "one kind of value, got number and"),
         ('[{"target": 1, "x": 1e30}]', "got number beyond 64 bits"),
         ("[" * 100_000, "no JSON file"),
+        ('[{"target": 1, "target": 2}]', "name each column once, got 'target' twice"),
+        ('[{"profile": {"altruistic": 1, "altruistic": 2}}]', "got 'altruistic' twice"),
+        ('[{"target": NaN}]', "a number must be finite, got NaN"),
+        ('[{"target": 1},]', "no JSON file"),
+        ('[{"id": "", "target": 1}]', "row 1, column 'id' .* must be a name"),
+        ('[{"id": "\\ud800", "target": 1}]', "column 'id' .* UTF-8"),
+        ('[{"target": 1, "note": "\\ud800"}]', "column 'note' .* UTF-8"),
     ],
 )
 def test_a_faulty_json_cohort_is_refused_in_a_sentence(tmp_path, text, rule):
@@ -232,3 +243,18 @@ def test_members_of_one_value_with_many_targets_go_through_the_default_analysis(
     run = play(*overrides)
     analyse(run, compose(*overrides), {"experiment": "x", "counts": {}})
     assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_angles_that_differ_in_any_digit_have_names_of_their_own(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("target\n45\n45.0000001\n")
+    assert [m.value for m in from_file(THEORY, str(path))] == ["45deg", "45.0000001deg"]
+
+
+def test_any_preset_can_be_the_population_of_one_of_several_models():
+    config = compose("model=several", "population=by_model", "population.parts.rules=null",
+                     "+population@population.parts.large=grid", "population.parts.large.n=3",
+                     "population.parts.pocket.n=5")  # fmt: skip
+    names = [member.name for member in instantiate(config.population)]
+    assert len(names) == 8
+    assert "grid-0@large" in names

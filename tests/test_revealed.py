@@ -185,3 +185,18 @@ def test_the_analyzer_gives_a_row_per_agent_and_group_and_all_items_together(pla
     assert group["estimate"][0] == pytest.approx(45, abs=8)
     lots = table.filter(row="group", agent="random", instrument="svo_slider")
     assert lots["n_unscored"][0] >= 8
+
+
+def test_where_nothing_is_read_nothing_is_told(play):
+    run = play("agent=follower", "agent.follower.unread=1", "env=svo_slider", only(prosocial=6))
+    table = revealed_angle(load(run), 0)
+    for name in ("estimate", "low", "interval", "separable", "whole_circle", "nonlinear", "beta"):
+        assert table[name].null_count() == table.height, name
+    assert (table["unread"] == 1).all()
+
+
+def test_a_group_of_separable_agents_has_no_interval(play):
+    run = play("agent=linear", "env=svo_slider", only(altruistic=8))
+    row = revealed_angle(load(run), 0).filter(row="group").row(0, named=True)
+    assert row["separable"] == 1
+    assert (row["low"], row["high"], row["interval"]) == (None, None, None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from envs.slider_items import POLES, PRIMARY
+from envs.svo_ring import pairs
 from sim.analysis import human
 from sim.analysis.angle import angle, distance_to_arc, uniform_angles, value_rationality
 from sim.analysis.attainable import angle_range, attainable
@@ -298,6 +299,18 @@ def test_attainable_arcs_are_those_of_trying_every_combination(options, target, 
     np.testing.assert_allclose(arc, (min(angles), max(angles)), atol=1e-9)
     everyone = uniform_angles(options, (0, 0), 1)[0]
     assert angle_range(options, (0, 0), 1) == pytest.approx((everyone.min(), everyone.max()))
+
+
+@pytest.mark.parametrize("scale", [0.3, 2, 40])
+def test_what_a_perfect_agent_measures_does_not_depend_on_the_scale_of_payoffs(scale):
+    options = np.stack([pairs(15, 4), pairs(15, 4) * 2]).reshape(48, 2, 2)
+    radius = np.repeat([15.0, 30.0], 24)
+    targets = np.arange(-170.0, 171, 10)
+    np.testing.assert_allclose(
+        attainable(options * scale, (0, 0), radius * scale, targets),
+        attainable(options, (0, 0), radius, targets),
+        atol=1e-9,
+    )
 
 
 def test_the_chance_of_inequality_aversion_is_that_of_all_answers():

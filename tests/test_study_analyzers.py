@@ -12,6 +12,7 @@ from sim.analysis.drift import drift
 from sim.analysis.order_effects import order_effects, position_bias
 from sim.analysis.prompt_sensitivity import prompt_sensitivity, variance_shares
 from sim.analysis.scores import unwrapped
+from sim.analysis.svo_profile import svo_profile
 from sim.calibrate import only
 from sim.tables import DECISIONS, TURNS, Tables, load
 
@@ -86,6 +87,8 @@ def test_flips_are_rates_of_each_agent_averaged():
     counts = {m: (r["n"], r["n_pairs"]) for m, r in found.items()}
     assert counts["flip_same"] == (2, 2)
     assert counts["flip_other"] == (1, 2)
+    assert counts["order_effect"] == (1, 3)
+    assert found["flip_same"]["chance"] == 0.5  # of two options
 
 
 def test_one_order_for_all_has_no_order_effect_and_says_so(play):
@@ -95,6 +98,8 @@ def test_one_order_for_all_has_no_order_effect_and_says_so(play):
     assert found["order_effect"] is None
     assert found["position_bias"] is None
     assert found["flip_same"] is not None
+    counts = table.filter(measure="position_bias").row(0, named=True)
+    assert (counts["n"], counts["n_distinct"], counts["n_unscored"]) == (0, 0, 8)
 
 
 def test_the_order_analyzer_covers_a_planted_bias_and_has_its_rate_of_false_alarms():
@@ -260,3 +265,41 @@ def test_the_dose_line_of_perfect_agents_is_the_perfect_agents(play):
         # Ties fall by lot for the agents, in the middle for the perfect one.
         assert row["estimate"] == pytest.approx(row["perfect_low"], abs=0.03)
         assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_the_ring_has_no_mean_angle_by_chance(play):
+    run = play("agent=linear", "env=svo_ring", only(prosocial=6))
+    for table in (dose_response(load(run), 0), svo_profile(load(run), 0)):
+        rows = table.filter(pl.col("estimate").is_not_null())
+        for name in ("group", "angle_mean"):
+            mine = rows.filter(pl.any_horizontal(pl.col(pl.String) == name))
+            assert mine["chance"].null_count() == mine.height
+
+
+def test_the_perfect_line_reaches_as_far_as_the_targets(play):
+    run = play("agent=linear", "env=svo_ring", "population=angles",
+               "population.targets=[-120.5,0,135]", "population.n_each=1")  # fmt: skip
+    line_ = dose_response(load(run), 0).filter(row="perfect")
+    assert (line_["target"].min(), line_["target"].max()) == (-121, 135)
+
+
+def test_instruments_agree_on_nothing_where_nothing_is_read(play):
+    run = play("agent=follower", "agent.follower.unread=1", "env=svo_battery",
+               only(prosocial=6), "env.parts.generated.n_forms=1")  # fmt: skip
+    table = agreement(load(run), 0)
+    assert table["estimate"].null_count() == table.height
+
+
+def test_orientations_of_few_agents_say_nothing_of_agreement_within_them(play):
+    run = play("agent=softmax", "env=svo_battery", only(prosocial=3, altruistic=6),
+               "env.parts.generated.n_forms=1")  # fmt: skip
+    within = agreement(load(run), 0).filter(scope="within", measure="pearson")
+    assert set(within["n"]) == {6}
+
+
+def test_the_jackknife_of_prompt_sensitivity_covers_what_was_planted():
+    found = calibrate.sensitivity_studies(40, 0)
+    for source, least in (("orientation", 0.93), ("method", 0.85), ("wording", 0.85)):
+        part = found.filter(source=source)
+        assert part["covered"].mean() >= least  # 40 studies; `python -m sim.calibrate` has 500
+        assert part["estimate"].mean() == pytest.approx(part["truth"][0], abs=0.03)

@@ -5,20 +5,14 @@ Separates knowing the value's name from acting on it: the text says what the val
 
 from collections.abc import Mapping
 
-from agents.base import Frame, Induction, Member
-from agents.language import Method, check_place, said_at, words
+from agents.base import Member
+from agents.language import Told
 
 SYSTEM = "You are a person with a {value} social value orientation. {definition}"
 
 
-class Definition(Method):
-    """One text and nothing else; a control gets none.
-
-    Args:
-        place: of the text: "system" prompt, or "user": above the first question.
-        wording: "own" or one of `wordings`.
-        wordings: name -> texts.
-    """
+class Definition(Told):
+    """Says the orientation's name and definition; arguments as in `Told`."""
 
     name = "definition"
 
@@ -28,13 +22,7 @@ class Definition(Method):
         wording: str = "own",
         wordings: Mapping[str, Mapping[str, str]] | None = None,
     ):
-        self._place = check_place(place)
-        self._text = words({"text": SYSTEM}, wording, wordings or {})["text"]
-        self.wording = f"{place} {wording}"
+        super().__init__({"text": SYSTEM}, place, wording, wordings)
 
-    def induce(self, member: Member, preview: str) -> Induction:
-        if member.value is None:
-            return Frame()
-        said = self._text.format(value=member.value, definition=member.definition)
-        return said_at(self._place, said)
-        yield  # an induction is a generator, also without a turn
+    def text(self, member: Member) -> str:
+        return self._texts["text"].format(value=member.value, definition=member.definition)

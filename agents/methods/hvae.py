@@ -7,7 +7,7 @@ word names a value in every turn (the published prompts mix two for the competit
 from collections.abc import Mapping
 
 from agents.base import Frame, Induction, Member, Turn
-from agents.language import Method, check_place, words
+from agents.language import Method, check_place, check_switch, words
 
 DESCRIBE = (
     'Do you know the social value orientation called "{value}"? Describe in a few sentences '
@@ -56,7 +56,7 @@ class HVAE(Method):
         wording: str = "own",
         wordings: Mapping[str, Mapping[str, str]] | None = None,
     ):
-        self.goal = goal
+        self.goal = check_switch("goal", goal)
         self._place = check_place(place)
         self._texts = words(TEXTS, wording, wordings or {})
         self.name = "hvae_goal" if goal else "hvae"

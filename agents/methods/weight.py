@@ -6,8 +6,8 @@ The weights are cos and sin of the angle over the larger of the two, so that one
 import math
 from collections.abc import Mapping
 
-from agents.base import Frame, Induction, Member
-from agents.language import Method, check_place, said_at, words
+from agents.base import Member
+from agents.language import Told
 
 OWN_TEXTS = {
     "text": (
@@ -23,15 +23,10 @@ OWN_TEXTS = {
 _LEAST = 0.005  # a weight that rounds to 0.00 is none
 
 
-class Weight(Method):
-    """Says both weights of the member's angle; a control is told none.
+class Weight(Told):
+    """Says both weights of the member's angle; arguments as in `Told`.
 
     Any orientation with an angle can be assigned so, whether or not it has a name.
-
-    Args:
-        place: "system" prompt, or "user": above the first question.
-        wording: "own" or one of `wordings`.
-        wordings: name -> texts.
     """
 
     name = "weight"
@@ -42,19 +37,15 @@ class Weight(Method):
         wording: str = "own",
         wordings: Mapping[str, Mapping[str, str]] | None = None,
     ):
-        self._place = check_place(place)
-        self._texts = words(OWN_TEXTS, wording, wordings or {})
-        self.wording = f"{place} {wording}"
+        super().__init__(OWN_TEXTS, place, wording, wordings)
 
     def check(self, member: Member) -> None:
         if member.value is not None and member.target is None:
             raise ValueError(f"method 'weight' needs a target angle, {member.name!r} has none")
 
-    def induce(self, member: Member, preview: str) -> Induction:
-        if member.value is None or member.target is None:
-            return Frame()
-        return said_at(self._place, self.said(member.target))
-        yield  # an induction is a generator, also without a turn
+    def text(self, member: Member) -> str:
+        assert member.target is not None  # checked
+        return self.said(member.target)
 
     def said(self, angle: float) -> str:
         """The weights of an angle (degrees) in words."""

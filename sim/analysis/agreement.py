@@ -8,8 +8,9 @@ import polars as pl
 from sim.analysis.angle_scores import angle_scores
 from sim.analysis.association import bootstrap, expected, group_means, kappa, pearson, ranks, same
 from sim.analysis.instrument import instrument
-from sim.analysis.intervals import interval, means, p_value
+from sim.analysis.intervals import FEWEST, interval, means, p_value
 from sim.analysis.scores import (
+    ESTIMATE,
     cell,
     generator,
     groups,
@@ -30,13 +31,7 @@ SCHEMA = {
     "model": pl.String,
     "agent": pl.String,
     "method": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "unread": pl.Float64,
     "chance": pl.Float64,
     "p": pl.Float64,
@@ -50,7 +45,7 @@ def agreement(tables: Tables, seed: int) -> pl.DataFrame:
 
     `pearson`, `spearman`: correlation of measured angles over agents, each agent's repeats averaged
     first; scope `across` takes all orientations together, `within` what is left after each
-    orientation's mean was taken off (orientations of one agent say nothing of it).
+    orientation's mean was taken off (of orientations that five agents or more have).
     `angle_difference`: first minus second, degrees. `vrc_difference`: the same of chance-corrected
     value rationality, of agents with a target; where the second instrument's items are new ones of
     the same geometry, agents that have read nothing show what new payoffs alone do.
@@ -161,9 +156,10 @@ def _angle_rows(common, pair, angles, both, seed) -> list[dict]:
     near = np.stack([unwrapped(angles[:, 0]), unwrapped(angles[:, 1])], axis=1)
     orientation = pair.select(pl.struct("value", "target").rank("dense")).to_series().to_numpy()
     unit = unit_ids(pair)
-    several = np.bincount(orientation[both], minlength=orientation.max() + 1)[orientation] > 1
+    # With few of them, taking off their own mean leaves correlations that look like agreement.
+    many = np.bincount(orientation[both], minlength=orientation.max() + 1)[orientation] >= FEWEST
     for scope in ("across", "within"):
-        use = both if scope == "across" else both & several
+        use = both if scope == "across" else both & many
         group = np.zeros(len(use), int) if scope == "across" else orientation
         for measure, ranked in (("pearson", False), ("spearman", True)):
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sim.analysis.memo import remember
 
 _ZERO = 1e-12  # of vectors in units of the radius: rounding, not distance
+TOLERANCE = 1 / 50  # in units of the radius: one point on the slider, whose radius is 50
 
 
 def vectors(points: ArrayLike, centre: ArrayLike, radius: ArrayLike) -> np.ndarray:
@@ -23,7 +24,7 @@ def attainable(
     centre: ArrayLike,
     radius: ArrayLike,
     target: ArrayLike,
-    tolerance: float = 1.0,
+    tolerance: float = TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Arc (low, high) of the angles that maximisers of the target's utility measure.
 
@@ -32,8 +33,9 @@ def attainable(
         centre: (items, 2) or (2,), payoffs about which the angle is measured.
         radius: (items,) or scalar, payoffs.
         target: any shape, degrees; the utility is cos(target) own + sin(target) others'.
-        tolerance: payoff points; options so close to an item's best utility may be chosen either
-            way. 1e-9 leaves exact ties only.
+        tolerance: in units of the item's radius, so that an instrument's scale does not count;
+            options so close to an item's best utility may be chosen either way. 1e-9 leaves exact
+            ties only.
 
     Returns:
         low and high, each of the shape of `target`.
@@ -48,7 +50,8 @@ def _attainable(options, centre, radius, target, tolerance):
     direction = np.stack([np.cos(t), np.sin(t)], -1)
     utility = np.einsum("tc,ikc->tik", direction, options)
     utility = np.where(np.isnan(utility), -np.inf, utility)
-    allowed = utility >= utility.max(-1, keepdims=True) - tolerance
+    slack = tolerance * np.broadcast_to(radius, len(options))[:, None]
+    allowed = utility >= utility.max(-1, keepdims=True) - slack
     low, high = _arc(_item_vectors(options, centre, radius), allowed)
     return low.reshape(target.shape), high.reshape(target.shape)
 

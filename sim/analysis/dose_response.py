@@ -1,12 +1,15 @@
 """Does the measured angle follow the assigned one? Beside it, what a perfect agent measures."""
 
+import math
+
 import numpy as np
 import polars as pl
 
 from sim.analysis.angle import attainable, uniform_angles
 from sim.analysis.intervals import FEWEST, RESAMPLES, interval, means
-from sim.analysis.profile_chance import chance_angles
+from sim.analysis.profile_chance import chance_angles, has_direction
 from sim.analysis.scores import (
+    ESTIMATE,
     GROUP,
     answered,
     by_agent,
@@ -26,21 +29,15 @@ SCHEMA = {
     "row": pl.String,
     **dict.fromkeys(GROUP[:-1], pl.String),
     "target": pl.Float64,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "unread": pl.Float64,
     "left_out": pl.Float64,
     "chance": pl.Float64,
     "perfect_low": pl.Float64,
     "perfect_high": pl.Float64,
 }
-TARGETS = np.arange(-90.0, 91.0)
-_TIES = 1e-9  # payoff points: a perfect agent is indifferent between exact ties only
+ENDS = (-90, 90)  # degrees, of the perfect agent's line; further where targets are
+_TIES = 1e-9  # in units of the radius: a perfect agent is indifferent between exact ties only
 _COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
@@ -50,9 +47,10 @@ def dose_response(tables: Tables, seed: int) -> pl.DataFrame:
     Rows "group": every group with a target, the mean over agents. Rows "slope" and "r2": of the
     least-squares line of measured on assigned angles over the agents of a kind, with what the
     perfect agent has at the same targets (the middle where ties leave it a choice). Rows "perfect":
-    per instrument and target -90 to 90, the lowest and highest angle of maximisers of its utility
-    (ties fall either way; the mean over forms). Chance is the mean angle of uniform responders, 0
-    for the slope. Angles lie within 180 degrees of the target. `seed` is the bootstrap's.
+    per instrument and whole degree from -90 to 90 (further where targets lie beyond), the lowest
+    and highest angle of maximisers of its utility (ties fall either way; the mean over forms).
+    Chance is the mean angle of uniform responders, 0 for the slope; null where they go all round
+    the circle. Angles lie within 180 degrees of the target. `seed` is the bootstrap's.
     """
     found = [s for s in sheets(tables) if s.bears_angle]
     asked = requests(tables)
@@ -150,7 +148,10 @@ def _lines(x, y, units, rng: np.random.Generator) -> np.ndarray | None:
 
 
 def _perfect_rows(instrument: str, same: list[Sheet]) -> list[dict]:
-    low, high = _perfect(same, TARGETS)
+    assigned = pl.concat([s.rows["target"] for s in same]).drop_nulls().to_list()
+    ends = (math.floor(min([ENDS[0], *assigned])), math.ceil(max([ENDS[1], *assigned])))
+    targets = np.arange(ends[0], ends[1] + 1.0)
+    low, high = _perfect(same, targets)
     return [
         {
             "row": "perfect",
@@ -159,7 +160,7 @@ def _perfect_rows(instrument: str, same: list[Sheet]) -> list[dict]:
             "perfect_low": float(a),
             "perfect_high": float(b),
         }
-        for t, a, b in zip(TARGETS, low, high, strict=True)
+        for t, a, b in zip(targets, low, high, strict=True)
     ]
 
 
@@ -174,6 +175,8 @@ def _perfect(same: list[Sheet], targets: np.ndarray) -> tuple[np.ndarray, np.nda
     return low, high
 
 
-def _chance(same: list[Sheet], target: float) -> float:
+def _chance(same: list[Sheet], target: float) -> float | None:
     angles, weights = chance_angles([(*uniform_angles(*s.geometry)[:2], 1) for s in same])
+    if not has_direction(angles, weights):
+        return None
     return float(weights @ unwrapped(angles, target, weights))

@@ -4,7 +4,17 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.intervals import interval, means, p_value
-from sim.analysis.scores import GROUP, average, cell, generator, groups, pooled, requests, unit_ids
+from sim.analysis.scores import (
+    ESTIMATE,
+    GROUP,
+    average,
+    cell,
+    generator,
+    groups,
+    pooled,
+    requests,
+    unit_ids,
+)
 from sim.tables import Tables
 
 SCHEMA = {
@@ -13,13 +23,7 @@ SCHEMA = {
     "target": pl.Float64,
     "context_mode": pl.String,
     "step": pl.Int32,  # 0-based; null for the slope
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "n_flat": pl.Int64,  # decisions with nothing at stake, which are left out
     "unread": pl.Float64,
     "chance": pl.Float64,

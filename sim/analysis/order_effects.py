@@ -2,11 +2,13 @@
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from sim.analysis.intervals import FEWEST, LEVEL, interval, means, p_value
 from sim.analysis.scores import (
+    ESTIMATE,
     GROUP,
+    average,
     cell,
     generator,
     groups,
@@ -21,13 +23,7 @@ SCHEMA = {
     "measure": pl.String,
     **dict.fromkeys(GROUP[:-1], pl.String),
     "target": pl.Float64,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "n_pairs": pl.Int64,
     "unread": pl.Float64,
     "chance": pl.Float64,
@@ -57,7 +53,9 @@ def order_effects(tables: Tables, seed: int) -> pl.DataFrame:
         agents = _agents(part)
         agents = agents.join(asked.filter(instrument=key["instrument"]), on="agent_id", how="left")
         rows += (
-            _flips(key, agents, seed) + _bias(key, part, agents) + _place(key, part, agents, seed)
+            _flips(key, part, agents, seed)
+            + _bias(key, part, agents)
+            + _place(key, part, agents, seed)
         )
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -109,22 +107,24 @@ def _agents(part: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _flips(key: dict, agents: pl.DataFrame, seed: int) -> list[dict]:
+def _flips(key: dict, part: pl.DataFrame, agents: pl.DataFrame, seed: int) -> list[dict]:
     names = ["order_effect", "flip_other", "flip_same"]
     values = agents.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
     m = means(values, unit_ids(agents), generator(seed, "order", *key.values()))
     rows = []
+    # Two uniform answers differ but for one case in as many as there are options.
+    by_lot = average(part.select(1 - 1 / pl.col("width")), "literal")
     for j, name in enumerate(names):
         low, high, kind = interval(m, j)
-        pairs = {"flip_same": "same", "flip_other": "other"}.get(name)
-        n_pairs = agents[pairs].sum() if pairs else agents["every"].sum()
+        pairs = {"flip_same": "same", "flip_other": "other"}.get(name, "every")
+        n_pairs = agents.filter(pl.col(name).is_not_null())[pairs].sum()
         least = -1.0 if name == "order_effect" else 0.0
         rows.append(
             {"measure": name, **key, "estimate": cell(m.estimate[j])}
             | {"low": cell(max(low, least)), "high": cell(min(high, 1.0)), "interval": kind}
             | {"n": int(m.n[j]), "n_distinct": int(m.n_distinct[j])}
             | {"n_unscored": len(agents) - int(m.n[j]), "n_pairs": int(n_pairs)}
-            | {"unread": unread_share(agents), "chance": 0.0 if name == "order_effect" else None}
+            | {"unread": unread_share(agents), "chance": 0.0 if name == "order_effect" else by_lot}
             | {"p": cell(p_value(m, j)) if name == "order_effect" else None}
         )
     return rows
@@ -184,14 +184,15 @@ def _bias(key: dict, part: pl.DataFrame, agents: pl.DataFrame) -> list[dict]:
     )
     has = count >= FEWEST and error > 0
     half = stdtrit(count - 1, (1 + LEVEL) / 2) * error if has else np.nan
-    known = agents.filter(pl.col("n_items") > pl.col("n_unread"))
+    known = agents.filter(pl.col("n_items") > pl.col("n_unread")) if count else agents.clear()
+    p = 2 * float(stdtr(count - 1, -abs(estimate / error))) if has else None
     return [
         {"measure": "position_bias", **key, "estimate": cell(estimate)}
         | {"low": cell(max(estimate - half, -1.0)) if has else None}
         | {"high": cell(min(estimate + half, 1.0)) if has else None}
         | {"interval": "t" if has else None, "n": len(known), "n_distinct": count}
         | {"n_unscored": len(agents) - len(known), "n_pairs": None}
-        | {"unread": unread_share(agents), "chance": 0.0, "p": None}
+        | {"unread": unread_share(agents), "chance": 0.0, "p": p}
     ]
 
 

@@ -9,6 +9,7 @@ from sim.analysis.scores import unwrapped
 from sim.analysis.sheets import Sheet
 from sim.analysis.slider import STEPS, aversion_index, transitivity
 
+NO_DIRECTION = 0.05  # length of the mean direction, 0..1, below which there is none
 QUANTILES = (5, 25, 50, 75, 95)  # percent, of the angles of a profile
 
 
@@ -22,6 +23,12 @@ def chance_angles(forms: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[np.n
     angles = unwrapped(angles, weights=weights)
     order = np.argsort(angles, kind="stable")
     return angles[order], weights[order] / weights.sum()
+
+
+def has_direction(angles: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether weighted angles (degrees, weights of sum 1) have a mean: not all round the circle."""
+    radians = np.radians(angles)
+    return bool(np.hypot(weights @ np.cos(radians), weights @ np.sin(radians)) >= NO_DIRECTION)
 
 
 def chance_transitive(sheet: Sheet) -> float:

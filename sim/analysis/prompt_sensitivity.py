@@ -51,8 +51,10 @@ def prompt_sensitivity(tables: Tables, seed: int) -> pl.DataFrame:
     order each after the others, wording within methods after all of them. `repeat` is the variance
     between sheets that have all of them in common; `interactions` what is left, which is also
     where factors go that a study does not vary apart from each other. Shares may be negative where
-    a factor explains less than chance would; chance is 0. Intervals: t of a jackknife
-    over agents (those that share all requests are one). `seed` is not used.
+    a factor explains less than chance would; chance is 0. Intervals: t of a jackknife over agents
+    (those that share all requests are one), wide for what differs between agents and too narrow
+    for shares below a hundredth (`python -m sim.calibrate` prints how often they cover). `seed` is
+    not used.
     """
     found = [s for s in sheets(tables, orders=True) if s.bears_angle]
     words = tables.decisions.select("episode", "seat", "wording").unique().collect()
@@ -92,17 +94,7 @@ def _shares(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> li
     unit = np.array([units[a] for a in sheets_["agent_id"]])
     unit = np.unique(unit, return_inverse=True)[1].ravel() if len(unit) else unit.astype(int)
     n_units = int(unit.max(initial=-1)) + 1
-    estimate = variance_shares(angle, codes, NESTED)
-    errors = np.full(len(SOURCES), np.nan)
-    if n_units >= FEWEST and estimate:
-        # Delete-one jackknife: resampled units would repeat rows, which looks like less noise.
-        kept = [unit != k for k in range(n_units)]
-        left = [
-            variance_shares(angle[k], {f: c[k] for f, c in codes.items()}, NESTED) for k in kept
-        ]
-        without = np.array([[one.get(s, np.nan) for s in SOURCES] for one in left])
-        errors = np.sqrt((n_units - 1) / n_units * ((without - without.mean(0)) ** 2).sum(0))
-    half = stdtrit(max(n_units - 1, 1), (1 + LEVEL) / 2) * errors
+    estimate, half = jackknife(angle, codes, unit)
     rows = []
     for j, source in enumerate(SOURCES):
         low, high = estimate.get(source, np.nan) + np.array([-half[j], half[j]])
@@ -117,6 +109,32 @@ def _shares(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> li
             | {"chance": 0.0 if source in FACTORS else None}
         )
     return rows
+
+
+def jackknife(
+    y: np.ndarray, codes: Mapping[str, np.ndarray], unit: np.ndarray
+) -> tuple[dict[str, float], np.ndarray]:
+    """Variance shares, and half of each 95 % interval in the order of `SOURCES`.
+
+    Units are left out one by one: resampled ones would repeat rows, which looks like less noise.
+
+    Args:
+        y: one number per observation, no NaN.
+        codes: factor -> level of each observation, as in `variance_shares`.
+        unit: (n,) 0-based number of the unit of each observation.
+
+    Returns:
+        halves are NaN below 5 units, or where a share is not defined without one of them.
+    """
+    estimate = variance_shares(y, codes, NESTED)
+    n = int(unit.max(initial=-1)) + 1
+    if n < FEWEST or not estimate:
+        return estimate, np.full(len(SOURCES), np.nan)
+    kept = [unit != k for k in range(n)]
+    left = [variance_shares(y[k], {f: c[k] for f, c in codes.items()}, NESTED) for k in kept]
+    without = np.array([[one.get(s, np.nan) for s in SOURCES] for one in left])
+    errors = np.sqrt((n - 1) / n * ((without - without.mean(0)) ** 2).sum(0))
+    return estimate, stdtrit(n - 1, (1 + LEVEL) / 2) * errors
 
 
 def _codes(names: pl.Series) -> np.ndarray:

@@ -6,7 +6,16 @@ import polars as pl
 from sim.analysis.choices import WHO, packs
 from sim.analysis.intervals import interval, means
 from sim.analysis.revealed import Choices, Revealed, revealed
-from sim.analysis.scores import cell, generator, groups, requests, unit_ids, unread_share, unwrapped
+from sim.analysis.scores import (
+    average,
+    cell,
+    generator,
+    groups,
+    requests,
+    unit_ids,
+    unread_share,
+    unwrapped,
+)
 from sim.tables import Tables
 
 SCHEMA = {
@@ -38,6 +47,7 @@ SCHEMA = {
 _FLAGS = ("separable", "whole_circle", "nonlinear")
 _MEDIANS = ("beta", "alpha_fs", "beta_fs", "position_first", "position_last")
 LEVEL = 0.05
+MOST_SEPARABLE = 0.5
 LOTS = 200  # uniform responders
 
 
@@ -46,8 +56,9 @@ def revealed_angle(tables: Tables, seed: int) -> pl.DataFrame:
 
     Where a run has several instruments with payoffs, all of their items together are another
     (instrument null): the secondary items of the slider tell more of an angle than the primary
-    ones alone. `n` counts choices that were read, the group's agents that have an angle. `seed`
-    is the bootstrap's.
+    ones alone. A group of which more than half choose separably has no interval: the angles of
+    these are middles of cones, whose spread says little. `n` counts choices that were read, of a
+    group its agents that have an angle. `seed` is the bootstrap's.
     """
     known = tables.items.filter(pl.col("payoff_self").is_not_null())["instrument"].unique().sort()
     names: list[str | None] = [*known.to_list()]
@@ -90,15 +101,16 @@ def _by_lot(choices: Choices, rng: np.random.Generator) -> float:
 def _agent_rows(
     who: pl.DataFrame, found: Revealed, instrument: str | None, chance: float
 ) -> pl.DataFrame:
+    none = found.n == 0  # nothing read tells nothing
     columns = {
         "estimate": found.angle,
         "low": found.low,
         "high": found.high,
         "beta": found.beta,
-        "separable": found.separable.astype(float),
+        "separable": np.where(none, np.nan, found.separable),
         "cone_low": found.cone_low,
         "cone_high": found.cone_high,
-        "whole_circle": (found.high - found.low >= 360).astype(float),
+        "whole_circle": np.where(none, np.nan, found.high - found.low >= 360),
         "nonlinear": np.where(np.isnan(found.p_linear), np.nan, found.p_linear < LEVEL),
         "alpha_fs": found.alpha_fs,
         "beta_fs": found.beta_fs,
@@ -108,7 +120,7 @@ def _agent_rows(
     return who.with_columns(
         pl.lit("agent").alias("row"),
         pl.lit(instrument, pl.String).alias("instrument"),
-        pl.lit("profile").alias("interval"),
+        pl.Series("interval", [None if n else "profile" for n in none.tolist()], pl.String),
         pl.Series("n", found.n, pl.Int64),
         pl.lit(1, pl.Int64).alias("n_distinct"),
         pl.Series("n_unscored", np.isnan(found.angle), pl.Boolean).cast(pl.Int64),
@@ -129,6 +141,8 @@ def _group_rows(table: pl.DataFrame, seed: int) -> list[dict]:
         rng = generator(seed, "revealed", *key.values())
         m = means(angle[:, None], unit_ids(part), rng)
         low, high, kind = interval(m, 0)
+        if (average(part, "separable") or 0) > MOST_SEPARABLE:
+            low, high, kind = np.nan, np.nan, None
         rows.append(
             {"row": "group", **key, "target": target, "agent_id": None}
             | {"estimate": cell(m.estimate[0]), "low": cell(low), "high": cell(high)}

@@ -14,6 +14,16 @@ from sim.analysis.slider import CANONICAL, MOTIVES
 from sim.tables import Tables
 
 GROUP = ["instrument", "model", "agent", "method", "value", "target"]
+# What every number of a result table carries.
+ESTIMATE = {
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "interval": pl.String,
+    "n": pl.Int64,
+    "n_distinct": pl.Int64,
+    "n_unscored": pl.Int64,
+}
 CONTROL = pl.col("value").is_null() & pl.col("target").is_null()
 _SEED = 0  # of polars' hash: any fixed one
 MOST_ORIENTATIONS = 36  # against which controls are scored

@@ -6,8 +6,9 @@ import polars as pl
 from sim.analysis.angle import uniform_angles
 from sim.analysis.instrument import Instrument, instrument
 from sim.analysis.intervals import Means, interval, means, quantile_interval, share_interval
-from sim.analysis.profile_chance import QUANTILES, chance_angles
+from sim.analysis.profile_chance import QUANTILES, chance_angles, has_direction
 from sim.analysis.scores import (
+    ESTIMATE,
     GROUP,
     by_agent,
     cell,
@@ -28,19 +29,12 @@ SCHEMA = {
     **dict.fromkeys(GROUP[:-1], pl.String),
     "target": pl.Float64,
     "measure": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "unread": pl.Float64,
     "left_out": pl.Float64,
     "chance": pl.Float64,
     "human": pl.Float64,
 }
-NO_DIRECTION = 0.05  # length of the mean direction, 0..1, below which there is none
 _COUNTS = ["n_items", "n_unread", "n_sheets", "n_lost"]
 
 
@@ -149,8 +143,7 @@ def _spread(angles: np.ndarray, m: Means) -> dict[str, tuple]:
 
 def _angle_levels(angles: np.ndarray, weights: np.ndarray, about: Instrument) -> dict[str, float]:
     """Mean, SD, quantiles and category shares of weighted angles, ascending."""
-    radians = np.radians(angles)
-    if np.hypot(weights @ np.cos(radians), weights @ np.sin(radians)) < NO_DIRECTION:
+    if not has_direction(angles, weights):
         return _category_levels(angles, weights, about)  # all round the circle: no angle is usual
     mean = float(weights @ angles)
     places = np.searchsorted(weights.cumsum(), np.array(QUANTILES) / 100)

@@ -8,6 +8,7 @@ from sim.analysis.choice import choice_scores
 from sim.analysis.comparisons import contrasts, gains
 from sim.analysis.intervals import Means, interval, means, share_interval
 from sim.analysis.scores import (
+    ESTIMATE,
     GROUP,
     average,
     by_agent,
@@ -30,13 +31,7 @@ SCHEMA = {
     "target": pl.Float64,
     "control": pl.Boolean,
     "against": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "n": pl.Int64,
-    "n_distinct": pl.Int64,
-    "n_unscored": pl.Int64,
+    **ESTIMATE,
     "n_flat": pl.Int64,
     "unread": pl.Float64,
     "left_out": pl.Float64,

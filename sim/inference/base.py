@@ -85,12 +85,14 @@ class Backend(ABC):
         greedy: whether equal requests get equal replies whatever the seed.
         modes: response modes that it can serve.
         temperature: of its sampling; in label mode the runner draws with it.
+        context: most tokens of a conversation; None where that is not known beforehand.
     """
 
     model: str
     modes: tuple[str, ...] = ("text",)
     greedy: bool = False
     temperature: float = 1.0
+    context: int | None = None
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -116,6 +118,10 @@ class Backend(ABC):
     @abstractmethod
     def count_tokens(self, text: str) -> int:
         """Tokens of a text in this model's own measure."""
+
+    def count_prompt(self, message: Message) -> int:
+        """Tokens of the conversation up to a message, as near as is known before asking."""
+        return sum(self.count_tokens(one.content) for one in message.history())
 
     def check(self, mode: str, labels: Sequence[str]) -> None:
         """Raises Refusal if the model cannot choose among these labels in this response mode."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.base import Message
 from sim.errors import CallFailed, Refusal
 from sim.inference.base import Backend, Reply, Request
 from sim.inference.chat import Chat
@@ -46,7 +47,7 @@ class LocalBackend(Backend):
     ):
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise Refusal(f"max_tokens must be a whole number, 1 or more, got {max_tokens!r}")
-        self.model, self.chat = model, chat
+        self.model, self.chat, self.context = model, chat, network.context
         self.temperature, self.greedy = sampling.temperature, sampling.temperature == 0
         self._network, self._sampling, self._max_tokens = network, sampling, max_tokens
         self._thinking = Thinking.of(thinking, chat)
@@ -105,6 +106,9 @@ class LocalBackend(Backend):
 
     def count_tokens(self, text: str) -> int:
         return len(self.chat.encode(text))
+
+    def count_prompt(self, message: Message) -> int:
+        return len(self.chat.prompt(message))
 
     def statistics(self) -> dict[str, float]:
         """Tokens so far, and the share of the prompts' that were not computed again."""

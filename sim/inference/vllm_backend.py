@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agents.base import Message
 from sim.errors import CallFailed, Refusal
 from sim.inference import models, modes, vllm_engine
 from sim.inference.base import Backend, Reply, Request
@@ -80,6 +81,7 @@ class VLLMBackend(Backend):
         folder, commit = models.find(model, revision)
         self.model, self._folder = model, folder
         self.temperature, self.greedy = temperature, temperature == 0
+        self.context = max_context
         self._chat = Chat.load(self.model, folder, chat_template, template_arguments)
         self._thinking = Thinking.of(thinking, self._chat, with_budget=True)
         budget = self._thinking.budget if self._thinking else None
@@ -113,6 +115,9 @@ class VLLMBackend(Backend):
 
     def count_tokens(self, text: str) -> int:
         return len(self._chat.encode(text))
+
+    def count_prompt(self, message: Message) -> int:
+        return len(self._chat.prompt(message))
 
     def check(self, mode: str, labels: Sequence[str]) -> None:
         check_mode(mode, self._thinking, self._chat, bool(self._arguments.get("reasoning_parser")))

@@ -16,9 +16,11 @@ def revealed_angle(table: pl.DataFrame) -> Figure:
     Agents whose choices do not depend on payoffs have no angle (their share among uniform
     responders is 95 %) and are left out; the numbers at the right say how many agents have one,
     and how many of all could be shown not to follow a linear utility (p < .05 within
-    Fehr-Schmidt's). Dotted grey lines: the named orientations.
+    Fehr-Schmidt's). Pale bars: where most of a group choose without noise, the cones of angles
+    that explain all of an agent's choices, one over the other. Dotted grey lines: the named
+    orientations.
     """
-    rows = table.filter(row="group")
+    rows, agents = table.filter(row="group"), table.filter(row="agent")
     if not rows.height:
         return style.no_data()
     names = rows["instrument"].unique().sort(nulls_last=True).to_list()
@@ -34,11 +36,15 @@ def revealed_angle(table: pl.DataFrame) -> Figure:
             axes.axvline(target, color="#BBBBBB", lw=0.7, ls=":", zorder=0)
         parts = [(look.rows(here), look.dot) for look in shown]
         style.dots(axes, here, lines[name], parts, references=False)
+        _cones(axes, _of(agents, name), here, lines[name], shown)
         _counts(axes, here, lines[name], shown)
         axes.set_title(TOGETHER if name is None else style.words(name))
         axes.set_xlabel("revealed angle (°)")
         axes.xaxis.set_major_locator(MultipleLocator(45))
         ends = [x for c in ("estimate", "low", "high") for x in here[c].drop_nulls()] or [0.0]
+        ends += [
+            x for line in axes.collections for path in line.get_paths() for x, _ in path.vertices
+        ]
         axes.set_xlim(min([-60.0, *ends]) - 5, max([105.0, *ends]) + 5)
     handles = [style.handle(look.label, look.dot) for look in looks]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -49,11 +55,31 @@ def _of(rows: pl.DataFrame, name: str | None) -> pl.DataFrame:
     return rows.filter(pl.col("instrument").eq_missing(name))
 
 
+def _height(row: dict, lines: style.Lines, place: int, n: int) -> float:
+    """Where the dot of a group stands, the `place`-th of `n` on its line."""
+    return lines.index((row["value"], row["target"])) + (place - (n - 1) / 2) * 0.7 / max(n, 1)
+
+
+def _cones(
+    axes, agents: pl.DataFrame, rows: pl.DataFrame, lines: style.Lines, looks: list[style.Group]
+) -> None:
+    for place, look in enumerate(looks):
+        for row in look.rows(rows).filter(pl.col("separable") > 0.5).iter_rows(named=True):
+            mine = look.rows(agents).filter(pl.col("value").eq_missing(row["value"]))
+            if row["target"] is not None:
+                mine = mine.filter(target=row["target"])
+            mine = mine.filter(separable=1).select("cone_low", "cone_high").unique().sort(pl.all())
+            y = _height(row, lines, place, len(looks))
+            axes.hlines(
+                [y] * len(mine), mine["cone_low"], mine["cone_high"], color=look.colour,
+                alpha=max(0.08, 0.4 / max(len(mine), 1)), lw=5, zorder=1, gid="cone",
+            )  # fmt: skip
+
+
 def _counts(axes, rows: pl.DataFrame, lines: style.Lines, looks: list[style.Group]) -> None:
-    step = 0.7 / max(len(looks), 1)
     for place, look in enumerate(looks):
         for row in look.rows(rows).iter_rows(named=True):
-            y = lines.index((row["value"], row["target"])) + (place - (len(looks) - 1) / 2) * step
+            y = _height(row, lines, place, len(looks))
             whole = row["n"] + row["n_unscored"]
             text = f"{row['n']}/{whole}"
             if row["nonlinear"] is not None:

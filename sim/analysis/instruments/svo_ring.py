@@ -32,6 +32,8 @@ def category(angle: ArrayLike) -> np.ndarray:
 def consistency(points: ArrayLike, centre: ArrayLike, radius: ArrayLike) -> np.ndarray:
     """Length of the summed choices over twice the radius, in [0, 1]; 1 for a linear utility.
 
+    Payoffs that were rounded to few digits can make the sum a little longer; that counts as 1.
+
     Args:
         points: chosen payoffs (..., items, 2) of all 24 pairs.
         centre: (items, 2) or (2,), payoffs.
@@ -40,7 +42,8 @@ def consistency(points: ArrayLike, centre: ArrayLike, radius: ArrayLike) -> np.n
     Returns:
         (...); NaN where any item is NaN.
     """
-    return np.hypot(*np.moveaxis(vectors(points, centre, radius).sum(-2), -1, 0)) / 2
+    length = np.hypot(*np.moveaxis(vectors(points, centre, radius).sum(-2), -1, 0)) / 2
+    return np.minimum(length, 1.0)  # keeps NaN
 
 
 def _scores(sheet: Sheet) -> dict[str, np.ndarray]:
