@@ -116,6 +116,7 @@ class TorchNetwork(Network):
             )
         taken = inspect.signature(model.forward).parameters
         self._brief = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
+        self._cache = "cache" if "cache" in taken else "past_key_values"  # its name before 5.24
         probes = [_Probe() for _ in layers]
         self._compute(Cache(layers=[*probes]), np.zeros((1, 1), np.int64), np.zeros(1, np.int64), 0)
         self.shapes = [shape for probe in probes for shape in probe.shapes]
@@ -159,8 +160,8 @@ class TorchNetwork(Network):
             input_ids=self.index(np.ascontiguousarray(ids)),
             attention_mask=(columns >= start).long(),
             position_ids=(columns[width:] - start).clamp(0, self.context - 1),
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache: cache},
             **self._brief,
         )
         return output.logits[:, -1].float()
