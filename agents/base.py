@@ -134,6 +134,7 @@ class Rows:
         draw_episode: the same, but equal for all choices of a seat in an episode.
         seats: conversations, for agents that speak.
         words: the observations in words, for agents that speak.
+        traits: `Agent.traits` of each row's member, shape (R, k).
     """
 
     seen: Observation
@@ -142,6 +143,7 @@ class Rows:
     draw_episode: Callable[[int], NDArray[np.float64]]
     seats: Sequence[Seat] = ()
     words: Sequence[Worded] = ()
+    traits: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 class Agent(ABC):
@@ -174,6 +176,16 @@ class Agent(ABC):
 
     def check(self, member: Member) -> None:
         """Raises ValueError if this kind cannot play the member."""
+
+    def traits(self, member: Member) -> Sequence[float]:
+        """Numbers that `act` needs of a member, equally many for all; after `meet`."""
+        return ()
+
+    def meet(self, values: Sequence[str]) -> None:
+        """Told once which values options stand for, by the numbers that observations give them.
+
+        Raises ValueError if this kind cannot play such a game.
+        """
 
     def check_items(self, items: Sequence[NDArray[np.float64]]) -> None:
         """Raises ValueError if this kind cannot choose on one of a game's items.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agents.base import Member
 from agents.theory import Theory, check_angle, plain
+from agents.values import Values
 
 
 def _numbers(count: int) -> list[str]:
@@ -13,7 +14,7 @@ def _numbers(count: int) -> list[str]:
     return [f"{i:0{width}d}" for i in range(count)]
 
 
-def by_counts(theory: Theory, counts: Mapping[str, int]) -> list[Member]:
+def by_counts(theory: Theory | Values, counts: Mapping[str, int]) -> list[Member]:
     """So many members of each orientation; "control" for members without one.
 
     Args:
@@ -33,7 +34,7 @@ def by_counts(theory: Theory, counts: Mapping[str, int]) -> list[Member]:
     return members
 
 
-def by_shares(theory: Theory, n: int, shares: Mapping[str, float]) -> list[Member]:
+def by_shares(theory: Theory | Values, n: int, shares: Mapping[str, float]) -> list[Member]:
     """`n` members in the given shares; seats that do not divide go to the largest remainders.
 
     Args:

@@ -27,7 +27,8 @@ def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[n
     return chosen
 
 
-def _share(name: str, got: object) -> float:
+def check_share(name: str, got: object) -> float:
+    """The share as a float; raises ValueError outside 0..1."""
     if isinstance(got, bool) or not isinstance(got, int | float) or not 0 <= got <= 1:
         raise ValueError(f"{name} must lie in 0..1, got {got!r}")
     return float(got)
@@ -54,6 +55,11 @@ class Softmax(_Scripted):
         ):
             raise ValueError(f"temperature must be 0, or {LEAST:g} or more, got {temperature!r}")
         self.temperature = float(temperature)
+
+    def check_items(self, items: Sequence[NDArray[np.float64]]) -> None:
+        if any(np.isnan(options).any() for options in items):
+            kind = type(self).__name__.lower()
+            raise ValueError(f"a {kind} agent needs payoffs, got items without any")
 
     @abstractmethod
     def utility(self, rows: Rows) -> NDArray[np.float64]:
@@ -108,7 +114,7 @@ class Follower(Linear):
 
     def __init__(self, temperature: float, unread: float):
         super().__init__(temperature)
-        self.unread = _share("unread", unread)
+        self.unread = check_share("unread", unread)
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
         chosen = super().act(rows)
@@ -127,7 +133,7 @@ class FirstShown(Linear):
 
     def __init__(self, temperature: float, bias: float):
         super().__init__(temperature)
-        self.bias = _share("bias", bias)
+        self.bias = check_share("bias", bias)
 
     def act(self, rows: Rows) -> NDArray[np.int64]:
         first = rows.seen["option_order"][:, 0]

@@ -119,7 +119,7 @@ class Allocation(Game):
         if self.option_order in ("shuffled", "either"):
             self._shown = np.zeros((n, steps, self.n_options), np.int16)
 
-    def reset(self, slots: Ints, keys: Keys) -> None:
+    def reset(self, slots: Ints, keys: Keys, sittings: Ints | None = None) -> None:
         forms, steps = self._sequences.shape
         form = np.zeros(len(slots), np.int64)
         if forms > 1:

@@ -1,7 +1,8 @@
 """What every game is: rules as array functions over episodes that are played side by side."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,12 @@ class Game(ABC):
         n_options: options of the widest choice; `observe` pads narrower ones.
         item_ids: the items that can be met, in the order in which `observe` numbers them.
         item_instruments: the instrument that each item belongs to.
+        item_stages: the stage that each item is, 1-based; None where there are no stages.
+        n_sittings: episodes in which a player meets everything there is, one after the other.
+        values: that options can stand for, by the numbers that observations give them.
+        variants: `context_mode` and `wording` of each way in which an item can be met; empty where
+            there is one.
+        checksums: of the data that the game was made from, by name.
     """
 
     name: str
@@ -58,14 +65,23 @@ class Game(ABC):
     n_options: int
     item_ids: Sequence[str]
     item_instruments: Sequence[str]
+    item_stages: Sequence[int] | None = None
+    n_sittings: int = 1
+    values: Sequence[str] = ()
+    variants: Sequence[Mapping[str, str]] = ()
+    checksums: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def reserve(self, n: int) -> None:
         """Makes room for n episodes; whatever was being played is dropped."""
 
     @abstractmethod
-    def reset(self, slots: Ints, keys: Keys) -> None:
-        """Starts an episode in each of `slots`, shape (S,), from its key, uint64, shape (S,)."""
+    def reset(self, slots: Ints, keys: Keys, sittings: Ints | None = None) -> None:
+        """Starts an episode in each of `slots`, shape (S,), from its key, uint64, shape (S,).
+
+        `sittings`, 0..n_sittings-1, shape (S,), says which of its player's each is; None: drawn by
+        its key. It means nothing where there is one.
+        """
 
     @abstractmethod
     def pending(self, slots: Ints) -> tuple[Ints, Ints]:
@@ -79,7 +95,8 @@ class Game(ABC):
         1 where the option is offered; `option_order` (R, n_options), position shown ->
         canonical option, those not offered last. Where choices pay: `payoffs`
         (R, n_options, 2), points for oneself and (mean) for the others, canonical order,
-        0 where not offered.
+        0 where not offered. Where options stand for values: `values` (R, n_options), index into
+        `values`, negative for none. Where there are variants: `variant` (R,).
         """
 
     @abstractmethod

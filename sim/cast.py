@@ -31,7 +31,8 @@ class Cast:
         members: the population.
         backend: serves the language models, or None.
         n_seats: of the game.
-        n_repeats: episodes of each player.
+        n_repeats: how often each player meets everything.
+        n_sittings: episodes in which it does.
 
     Raises:
         Refusal: a kind that cannot play a member, or seats that cannot be filled.
@@ -44,6 +45,7 @@ class Cast:
         backend: Backend | None,
         n_seats: int,
         n_repeats: int,
+        n_sittings: int = 1,
     ):
         if not agents:
             raise Refusal("agent must name at least one kind of agent, got none")
@@ -87,16 +89,36 @@ class Cast:
         self.target = np.array(
             [np.nan if p.member.target is None else p.member.target for p in self.players]
         )
+        self.traits = [self._traits(k, agent) for k, agent in enumerate(self.agents)]
         seating = np.arange(n).reshape(-1, n_seats)
-        self.seating: NDArray[np.int64] = np.tile(seating, (n_repeats, 1))  # (episodes, seats)
-        self.repeat = np.repeat(np.arange(n_repeats), len(seating))
+        # (episodes, seats)
+        self.seating: NDArray[np.int64] = np.tile(seating, (n_repeats * n_sittings, 1))
+        rounds = np.repeat(np.arange(n_repeats * n_sittings), len(seating))
+        self.repeat, self.sitting = np.divmod(rounds, n_sittings)
 
-    def told(self, wording: str) -> pl.DataFrame:
-        """`context_mode` and `wording` of each player; `wording` is the game's own."""
+    def _traits(self, kind: int, agent: Agent) -> NDArray[np.float64]:
+        """Traits (players, k) of the players of a kind, NaN for all others."""
+        mine = [list(agent.traits(p.member)) if p.kind == kind else None for p in self.players]
+        width = max((len(one) for one in mine if one is not None), default=0)
+        nothing = [np.nan] * width
+        rows = [nothing if one is None else one for one in mine]
+        return np.array(rows, float).reshape(len(rows), width)
+
+    def told(self, wording: str, context: str | None = None) -> pl.DataFrame:
+        """`context_mode` and `wording` of each player.
+
+        Args:
+            wording: the game's own.
+            context: the game's own; what a conversation shows beyond it is told as well.
+        """
         kinds = [self.agents[player.kind] for player in self.players]
         texts = ["; ".join(filter(None, (wording, kind.wording))) for kind in kinds]
+        modes = [kind.context for kind in kinds]
+        if context is not None:
+            beyond = [mode if mode == "shared" else None for mode in modes]
+            modes = [", ".join(filter(None, (context, mode))) for mode in beyond]
         return pl.DataFrame(
-            {"context_mode": [kind.context for kind in kinds], "wording": texts},
+            {"context_mode": modes, "wording": texts},
             schema={"context_mode": pl.String, "wording": pl.String},
         )
 

@@ -84,27 +84,27 @@ class Recorder:
     Args:
         folder: of the run.
         agents: `agents.parquet`; its row numbers are the players.
-        item_ids, item_instruments: of the game, by item number.
+        items: `item`, `instrument` and `stage`, by item number.
         seats: PettingZoo keys by seat number.
         constants: columns with one value for the whole run (env ...).
-        told: further columns of each player: `context_mode`, `wording`.
+        told: further columns of each player, a table for each variant of the game:
+            `context_mode`, `wording`.
     """
 
     def __init__(
         self,
         folder: Path,
         agents: pl.DataFrame,
-        item_ids: Sequence[str],
-        item_instruments: Sequence[str],
+        items: pl.DataFrame,
         seats: Sequence[str],
         constants: Mapping[str, str | None],
-        told: pl.DataFrame,
+        told: Sequence[pl.DataFrame],
     ):
         shutil.rmtree(folder / ".parts", ignore_errors=True)  # of an attempt that was killed
         self._folder = folder
         names = ["agent_id", "agent", "value", "target", "method", "model"]
-        self._agents = agents.select(names).hstack(told)
-        self._items = pl.DataFrame({"item": item_ids, "instrument": item_instruments})
+        self._agents = agents.select(names)
+        self._told, self._items = pl.concat(told), items
         self._seats = pl.Series("seat", seats, pl.String)
         self._statuses = pl.Series("status", STATUSES, pl.String)
         self._constants = [pl.lit(v, pl.String).alias(k) for k, v in constants.items()]
@@ -117,8 +117,8 @@ class Recorder:
     def decisions(self, rows: Mapping[str, Any]) -> None:
         """Closed choices, columns of equal length.
 
-        Besides columns of `decisions.parquet`: `player`, `seat_`, `item_`, `status_` are
-        numbers to be looked up; `action`, `fallback` are -1 and payoffs NaN for null;
+        Besides columns of `decisions.parquet`: `player`, `seat_`, `item_`, `variant_`, `status_`
+        are numbers to be looked up; `action`, `fallback` are -1 and payoffs NaN for null;
         `option_order` is (rows, options), of which the first `n_options` count.
         """
         self._new_decisions.append(rows)
@@ -150,7 +150,9 @@ class Recorder:
             rows, schema_overrides={k: DECISIONS[k] for k in rows if k in DECISIONS}
         )
         agents = self._agents[frame["player"]]
-        frame = frame.hstack([order]).hstack(agents).hstack(self._items[frame["item_"]])
+        told = self._told[frame["variant_"] * len(self._agents) + frame["player"]]
+        frame = frame.hstack([order]).hstack(agents).hstack(told)
+        frame = frame.hstack(self._items[frame["item_"]])
         frame = frame.hstack([self._seats[frame["seat_"]], self._statuses[frame["status_"]]])
         frame = frame.with_columns(
             *self._constants,

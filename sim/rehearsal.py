@@ -47,7 +47,7 @@ def rehearse(game: Game, cast: Cast, number: int, seed: int, reply: str) -> Iter
     game.reserve(1)
     slots = np.zeros(1, np.int64)
     episode, place = np.argwhere(cast.seating == number)[0]
-    game.reset(slots, key(key(seed, "game"), np.array([episode])))
+    game.reset(slots, key(key(seed, "game"), np.array([episode])), cast.sitting[[episode]])
     seat, step = Seat(player.member, game.preview), 0
     while not game.over(slots)[0]:
         _, seats = game.pending(slots)

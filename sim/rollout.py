@@ -72,6 +72,7 @@ class Rollout:
         self._pending = np.zeros(n, bool)
         self._player = np.zeros(n, np.int64)
         self._item = np.zeros(n, np.int64)
+        self._variant = np.zeros(n, np.int64)
         self._order = np.zeros((n, game.n_options), np.int16)
         self._width = np.zeros(n, np.int16)
         self._action = np.full(n, -1, np.int16)  # what was chosen, -1 if unread
@@ -111,7 +112,7 @@ class Rollout:
         self._next = stop
         slots = episodes % self._room
         self._episode[slots], self._step[slots], self._ended[slots] = episodes, 0, False
-        self._game.reset(slots, key(self._keys["game"], episodes))
+        self._game.reset(slots, key(self._keys["game"], episodes), self._cast.sitting[episodes])
         rows, players = self._seats_of(slots).ravel(), self._cast.seating[episodes].ravel()
         self._player[rows] = players
         if self._talk:
@@ -190,6 +191,7 @@ class Rollout:
             "player": self._player[rows],
             "seat_": seats,
             "item_": self._item[rows],
+            "variant_": self._variant[rows],
             "status_": self._status[rows],
             "option_order": self._order[rows],
             "n_options": self._width[rows],
@@ -221,21 +223,24 @@ class Rollout:
         seen = self._game.observe(*np.divmod(due, self._n_seats))
         self._item[due], self._order[due] = seen["item"], seen["option_order"]
         self._width[due] = seen["action_mask"].sum(axis=1)
+        if "variant" in seen:
+            self._variant[due] = seen["variant"]
         kinds = self._cast.kind[self._player[due]]
         if (kinds == kinds[0]).all():  # no copies where all are of one kind
-            return self._act_kind(self._cast.agents[kinds[0]], due, seen)
+            return self._act_kind(int(kinds[0]), due, seen)
         settled = []
         for k in np.unique(kinds).tolist():
             mine = np.flatnonzero(kinds == k)
             view = {name: values[mine] for name, values in seen.items()}
-            settled.append(self._act_kind(self._cast.agents[k], due[mine], view))
+            settled.append(self._act_kind(k, due[mine], view))
         return np.concatenate(settled)
 
-    def _act_kind(self, agent: Agent, rows: Rows, seen: Observation) -> Rows:
+    def _act_kind(self, kind: int, rows: Rows, seen: Observation) -> Rows:
+        agent, players = self._cast.agents[kind], self._player[rows]
         slots, seats = np.divmod(rows, self._n_seats)
-        target = self._cast.target[self._player[rows]]
+        target, traits = self._cast.target[players], self._cast.traits[kind][players]
         if not agent.speaks:
-            acting = agents.Rows(seen, target, *self._streams(slots, seats))
+            acting = agents.Rows(seen, target, *self._streams(slots, seats), traits=traits)
             actions = np.asarray(agent.act(acting))
             _check(agent, actions, seen["action_mask"])
             self._settle(rows, actions, np.where(actions == -1, UNPARSED, OK))
@@ -249,11 +254,13 @@ class Rollout:
             whole = ~talk.broken[rows]
             rows, seen = rows[whole], {name: values[whole] for name, values in seen.items()}
             slots, seats, target = slots[whole], seats[whole], target[whole]
+            traits = traits[whole]
         new = talk.unworded(rows)
         if new:
             fresh = {name: values[new] for name, values in seen.items()}
             talk.word(rows[new], self._game.describe(fresh))
-        acting = agents.Rows(seen, target, *self._streams(slots, seats), *talk.at(rows))
+        streams = self._streams(slots, seats)
+        acting = agents.Rows(seen, target, *streams, *talk.at(rows), traits)
         turns = agent.act(acting)
         assert isinstance(turns, list)
         talk.say(rows, turns)

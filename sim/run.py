@@ -12,8 +12,10 @@ from typing import Any
 import polars as pl
 from omegaconf import DictConfig
 
+from envs.base import Game
 from sim import manifest
 from sim.analyse import analyse
+from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.asking import Asking
 from sim.journal import Journal
@@ -21,6 +23,7 @@ from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
 from sim.setup import Parts, build, config_hash, inputs, load_config, save_config
+from sim.tables import ITEMS
 
 
 def run(
@@ -94,7 +97,7 @@ def _about(
         begun = about["config_hash"]
     elif (folder / ".hydra" / "config.yaml").exists():
         begun = config_hash(load_config(folder))
-    read = inputs(config)
+    read = inputs(config) | dict(parts.game.checksums)
     for where, checksum in about.get("inputs", {}).items():
         if read.get(where) != checksum:
             raise Refusal(
@@ -134,10 +137,7 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, An
     game, cast, rules = parts.game, parts.cast, parts.rules
     write_items(folder, game.items())
     write_agents(folder, cast.table)
-    recorder = Recorder(
-        folder, cast.table, game.item_ids, game.item_instruments, game.possible_agents,
-        {"env": game.name}, cast.told(game.wording),
-    )  # fmt: skip
+    recorder = record(folder, game, cast)
     journal = asking = None
     asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}
     try:
@@ -159,6 +159,16 @@ def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, An
         if parts.backend is not None:
             parts.backend.close()
     return asked
+
+
+def record(folder: Path, game: Game, cast: Cast) -> Recorder:
+    """What takes the rows of a game and its cast."""
+    names = ("item", "instrument", "stage")
+    columns = (game.item_ids, game.item_instruments, game.item_stages)
+    items = pl.DataFrame(dict(zip(names, columns, strict=True)), {n: ITEMS[n] for n in names})
+    told = [cast.told(v["wording"], v["context_mode"]) for v in game.variants]
+    told = told or [cast.told(game.wording)]
+    return Recorder(folder, cast.table, items, game.possible_agents, {"env": game.name}, told)
 
 
 def _account(

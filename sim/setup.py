@@ -54,6 +54,7 @@ def build(config: DictConfig) -> Parts:
         for kind, agent in agents.items():
             if agent is None:
                 raise Refusal(f"agent.{kind} must be an agent, got null")
+            agent.meet(game.values)
             agent.check_items(items)
         speaks = any(agent.speaks for agent in agents.values())
         rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})
@@ -66,7 +67,9 @@ def build(config: DictConfig) -> Parts:
             )
         if backend is not None and rules.response_mode != "text":
             backend.check(rules.response_mode, _labels(game))
-        cast = Cast(agents, members, backend, len(game.possible_agents), config.n_repeats)
+        cast = Cast(
+            agents, members, backend, len(game.possible_agents), config.n_repeats, game.n_sittings
+        )
         if backend is not None:
             check_length(game, cast, backend, rules.seed)
         limit = config.unread_limit

@@ -77,7 +77,9 @@ ITEMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "centre_self": pl.Float64,  # the point about which angles are measured; null if none
     "centre_other": pl.Float64,
     "radius": pl.Float64,  # payoff points from the centre to a pole; null if none
-    "value": pl.String,  # the value that this option stands for (poles of an item), else null
+    # The value that this option stands for (a pole of an item), else null; "undecided": none, it is
+    # not to decide.
+    "value": pl.String,
     "theory": pl.String,
     "stage": pl.Int32,
     "cluster": pl.String,
@@ -97,7 +99,7 @@ AGENTS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # what was made of one can be kept
 class Tables:
     """A run's tables. The two long ones are lazy: select columns before collecting."""
 

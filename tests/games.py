@@ -23,7 +23,7 @@ class TwoStages(Game):
     def reserve(self, n):
         self._at, self._ends = np.full(n, 3), np.full(n, 3)
 
-    def reset(self, slots, keys):
+    def reset(self, slots, keys, sittings=None):
         self._at[slots] = 0
         self._ends[slots] = np.where(uniform(keys)[:, 0] < 0.5, 1, 3)
 

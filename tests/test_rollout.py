@@ -13,13 +13,12 @@ from agents.language import LanguageAgent
 from agents.methods.control import Control
 from agents.methods.definition import Definition
 from agents.scripted import Linear
-from sim import setup
+from sim import run, setup
 from sim.cast import Cast
 from sim.errors import CallFailed, Refusal
 from sim.inference.asking import Asking
 from sim.inference.base import Backend, Reply
 from sim.journal import Journal
-from sim.records import Recorder
 from sim.rollout import Rollout
 from sim.rules import Rules
 from sim.tables import load
@@ -71,10 +70,7 @@ def play(
     people = [Member(f"m{i}", "prosocial", 45.0, "x") for i in range(members)]
     cast = Cast(agents, people, backend, len(game.possible_agents), 1)
     folder.mkdir(exist_ok=True)
-    recorder = Recorder(
-        folder, cast.table, game.item_ids, game.item_instruments, game.possible_agents,
-        {"env": game.name}, cast.told(game.wording),
-    )  # fmt: skip
+    recorder = run.record(folder, game, cast)
     cast.table.write_parquet(folder / "agents.parquet")
     pl.DataFrame({"env": []}).write_parquet(folder / "items.parquet")
     journal = Journal(folder / "journal.sqlite", False)

@@ -1,0 +1,107 @@
+"""What a dilemma is: stages of rising stakes, each with options that stand for values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way to act, as an imperative sentence, and the value that it acts on, if any."""
+
+    text: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One decision.
+
+    Attributes:
+        situation: in words, for the second person.
+        question: as the source has it; None where it has none.
+        options: two or more, in canonical order.
+    """
+
+    situation: str
+    question: str | None
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Dilemma:
+    """A story of one stage or more.
+
+    Attributes:
+        id: unique in its collection.
+        norm: the rule of thumb that it puts to the test; nobody is shown it. Dilemmas of one norm
+            are one unit of resampling.
+        stages: in order.
+        where: it stands, for messages.
+    """
+
+    id: str
+    norm: str | None
+    stages: tuple[Stage, ...]
+    where: str
+
+
+class Values(Protocol):
+    """A theory of values, as far as dilemmas need it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Dilemmas of one source.
+
+    Attributes:
+        name: of the collection; the instrument of its items.
+        dilemmas: all different.
+        n_dropped: rows that repeat an earlier one.
+        checksums: of what was read, by name.
+    """
+
+    name: str
+    dilemmas: tuple[Dilemma, ...]
+    n_dropped: int = 0
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, theory: Values) -> None:
+        """Raises ValueError where a dilemma cannot be played, with file, row and field."""
+        if not self.dilemmas:
+            raise ValueError(f"a collection needs at least one dilemma, {self.name!r} has none")
+        known, seen = set(theory.names), set[str]()
+        for dilemma in self.dilemmas:
+            if dilemma.id in seen:
+                raise ValueError(
+                    f"{dilemma.where}: every id must be there once, got {dilemma.id!r}"
+                )
+            seen.add(dilemma.id)
+            if not dilemma.stages:
+                raise ValueError(f"{dilemma.where}: a dilemma needs at least one stage, got none")
+            for number, stage in enumerate(dilemma.stages, start=1):
+                _check_stage(f"{dilemma.where}, stage {number}", stage, known, theory.name)
+
+
+def _check_stage(where: str, stage: Stage, known: set[str], theory: str) -> None:
+    if not stage.situation.strip():
+        raise ValueError(f"{where}: a situation must be a text, got {stage.situation!r}")
+    if len(stage.options) < 2:
+        raise ValueError(f"{where}: a stage needs two options or more, got {len(stage.options)}")
+    if len(stage.options) > 8:
+        raise ValueError(f"{where}: a stage has room for eight options, got {len(stage.options)}")
+    texts = [option.text for option in stage.options]
+    for text in texts:
+        if not text.strip() or texts.count(text) > 1:
+            raise ValueError(f"{where}: every option needs a text of its own, got {text!r}")
+    for option in stage.options:
+        if option.value is not None and option.value not in known:
+            raise ValueError(
+                f"{where}: a value must be one of {', '.join(sorted(known))} (theory {theory}), "
+                f"got {option.value!r}"
+            )

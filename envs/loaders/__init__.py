@@ -1,0 +1,1 @@
+"""Dilemmas from files, one format each."""

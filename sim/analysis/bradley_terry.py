@@ -1,0 +1,227 @@
+"""Strengths of values from choices between them: Bradley and Terry's model, with position.
+
+P(option i of those shown) is proportional to exp(theta of its value + pi if it is shown first):
+Bradley & Terry (1952), Biometrika 39, 324-345, for two options; Luce (1959) for more. Strengths
+are centred on 0 over values. So that a value which won or lost all its choices has a finite
+strength, each value also wins half a choice and loses half a choice against the average one;
+with hundreds of choices that is nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.analysis.duels import Duels
+
+PRIOR = 0.5  # choices won, and as many lost, against the average value
+_ROUNDS, _ENOUGH = 60, 1e-9
+ELO = 400 / np.log(10)  # points per logit
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Choices that differ only in who made them, counted: C sets of options as shown.
+
+    Attributes:
+        shown: (C, places) number of the value at each place, negative where none is.
+        stage: (C,) index into `stages`.
+        stages: numbers of the stages, ascending.
+        n_values: V.
+        counts: (clusters, C, places) choices of the option at each place.
+    """
+
+    shown: np.ndarray
+    stage: np.ndarray
+    stages: np.ndarray
+    n_values: int
+    counts: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        """Counts (C, places) of all clusters."""
+        return self.counts.sum(0)
+
+
+def cells(duels: Duels) -> Cells:
+    """The contested choices of a group by what was shown, at which stage, by cluster."""
+    mine = duels.contested()
+    keys = np.column_stack([mine.stage, mine.shown]) if len(mine.n) else np.zeros((0, 3), int)
+    unique, at = np.unique(keys, axis=0, return_inverse=True)
+    n, width, many = len(unique), keys.shape[1] - 1, len(duels.clusters)
+    flat = (mine.cluster * n + at.ravel()) * width + mine.chosen
+    counts = np.bincount(flat, mine.n, many * n * width).reshape(many, n, width)
+    # Clusters without a choice tell nothing and must not count as units.
+    counts = counts[counts.any((1, 2))] if n else counts[:0]
+    stages, stage = np.unique(unique[:, 0], return_inverse=True)
+    return Cells(unique[:, 1:], stage.ravel(), stages, len(duels.values), counts)
+
+
+def design(c: Cells, by: np.ndarray | None = None) -> np.ndarray:
+    """Design (C, places, p): strengths of V values and the first place, p = V + 1.
+
+    With `by` (C, m) strengths vary with m covariates too, p = V + V m + 1: theta_v + gamma_vj by_j.
+    """
+    seen = c.shown >= 0
+    one = (c.shown[..., None] == np.arange(c.n_values)).astype(float)
+    parts = [one]
+    if by is not None:
+        parts += [one * by[:, None, j, None] for j in range(by.shape[1])]
+    first = np.zeros(seen.shape)
+    first[:, 0] = 1.0
+    return np.concatenate([*parts, first[..., None]], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model.
+
+    Attributes:
+        theta: (p,) parameters as the design has them; strengths are not yet centred.
+        log_likelihood: of the choices alone.
+        information: (p, p), with that of the half choices.
+        scores: (clusters, p) of each cluster's choices.
+    """
+
+    theta: np.ndarray
+    log_likelihood: float
+    information: np.ndarray
+    scores: np.ndarray
+
+    def robust(self) -> np.ndarray:
+        """Covariance (p, p) by the sandwich over clusters, with G / (G - 1); NaN below two."""
+        n = len(self.scores)
+        if n < 2:
+            return np.full(self.information.shape, np.nan)
+        bread = np.linalg.pinv(self.information, hermitian=True)
+        return bread @ (self.scores.T @ self.scores) @ bread * (n / (n - 1))
+
+
+def fit(c: Cells, x: np.ndarray) -> Fit:
+    """The model of a design (C, places, p) for all clusters together."""
+    theta = solve(c, x, c.total[None])[0]
+    p, log_p = _probabilities(c, x, theta[None])
+    p, log_p = p[0], log_p[0]
+    counts = c.total
+    pull = x - np.einsum("ck,ckp->cp", p, x)[:, None]
+    pull = np.where((c.shown >= 0)[..., None], pull, 0.0)
+    scores = c.counts.reshape(len(c.counts), -1) @ pull.reshape(-1, x.shape[-1])
+    chosen = counts > 0
+    return Fit(
+        theta,
+        float((counts[chosen] * log_p[chosen]).sum()),
+        _information(c, x, counts[None], p[None], theta[None])[0],
+        scores,
+    )
+
+
+def solve(c: Cells, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Parameters (B, p) for B sets of counts (B, C, places), all by Newton's method at once."""
+    theta = np.zeros((len(counts), x.shape[-1]))
+    whole = counts.sum(-1)
+    best = _objective(c, x, counts, theta)
+    for _ in range(_ROUNDS):
+        p, _ = _probabilities(c, x, theta)
+        pull = np.einsum("bck,ckp->bp", counts - whole[..., None] * p, x, optimize=True)
+        pull += _prior_pull(theta, x.shape[-1])
+        step = np.linalg.solve(_information(c, x, counts, p, theta), pull[..., None])[..., 0]
+        # Halved where a full step overshoots.
+        for _ in range(30):
+            worse = _objective(c, x, counts, theta + step) < best - 1e-9 * np.abs(best)
+            if not worse.any():
+                break
+            step = np.where(worse[:, None], step / 2, step)
+        theta = theta + step
+        best = _objective(c, x, counts, theta)
+        if np.abs(step).max(initial=0.0) < _ENOUGH:
+            break
+    return theta
+
+
+def _probabilities(c: Cells, x: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P and log P (B, C, places); 0 and -inf where no option is."""
+    eta = np.einsum("ckp,bp->bck", x, theta, optimize=True)
+    eta = np.where(c.shown >= 0, eta, -np.inf)
+    eta = eta - eta.max(-1, keepdims=True)
+    weight = np.exp(eta)
+    total = weight.sum(-1, keepdims=True)
+    return weight / total, eta - np.log(total)
+
+
+def _objective(c: Cells, x: np.ndarray, counts: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    _, log_p = _probabilities(c, x, theta)
+    data = np.where(counts > 0, counts * np.where(np.isfinite(log_p), log_p, 0.0), 0.0)
+    strength = theta[:, :-1]
+    prior = -PRIOR * (np.logaddexp(0, strength) + np.logaddexp(0, -strength)).sum(-1)
+    return data.sum((-1, -2)) + prior
+
+
+def _prior_pull(theta: np.ndarray, p: int) -> np.ndarray:
+    pull = PRIOR * -np.tanh(theta / 2)
+    pull[:, p - 1] = -1e-6 * theta[:, p - 1]  # the place has none, but must be bounded
+    return pull
+
+
+def _information(
+    c: Cells, x: np.ndarray, counts: np.ndarray, p: np.ndarray, theta: np.ndarray
+) -> np.ndarray:
+    """(B, p, p): over pairs of places, since a covariance is that of all differences."""
+    width, n = x.shape[1], x.shape[-1]
+    whole = counts.sum(-1)
+    found = np.zeros((len(counts), n * n))
+    for i in range(width):
+        for j in range(i + 1, width):
+            apart = x[:, i] - x[:, j]
+            squares = (apart[:, :, None] * apart[:, None, :]).reshape(len(x), -1)
+            found += (whole * p[..., i] * p[..., j]) @ squares
+    found = found.reshape(-1, n, n)
+    own = PRIOR / 2 / np.cosh(theta / 2) ** 2
+    own[:, -1] = 1e-6
+    found[:, np.arange(n), np.arange(n)] += own
+    return found
+
+
+def by_stage(c: Cells, counts: np.ndarray) -> np.ndarray:
+    """Centred strengths (B, stages, V) of B sets of counts (B, C, places), each stage by itself.
+
+    NaN for a value that is not met at a stage.
+    """
+    found = np.full((len(counts), len(c.stages), c.n_values), np.nan)
+    for s in range(len(c.stages)):
+        at = c.stage == s
+        part = Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:, at])
+        theta = solve(part, design(part), counts[:, at])[:, :-1]
+        found[:, s] = centred(theta, met(part))
+    return found
+
+
+def overall(c: Cells, counts: np.ndarray) -> np.ndarray:
+    """Centred strengths (B, V) of B sets of counts (B, C, places), all stages together."""
+    return centred(solve(c, design(c), counts)[:, :-1], met(c))
+
+
+def met(c: Cells) -> np.ndarray:
+    """Which values are met at all, (V,)."""
+    return np.isin(np.arange(c.n_values), c.shown)
+
+
+def centred(theta: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Strengths (..., V) about the mean of the known ones; NaN for all others."""
+    theta = np.where(known, theta, np.nan)
+    return theta - np.nanmean(theta, axis=-1, keepdims=True) if known.any() else theta
+
+
+def resampled(c: Cells, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Counts (n, C, places) of samples of clusters drawn with replacement."""
+    many = len(c.counts)
+    picks = rng.multinomial(many, np.full(many, 1 / max(many, 1)), size=n).astype(np.float32)
+    flat = picks @ c.counts.reshape(many, -1).astype(np.float32)
+    return flat.reshape(n, *c.counts.shape[1:]).astype(float)
+
+
+def never(c: Cells) -> np.ndarray:
+    """Values (V,) that won none or all of their choices: their strength is no estimate."""
+    total, seen = c.total, c.shown >= 0
+    won, shown = np.zeros(c.n_values), np.zeros(c.n_values)
+    np.add.at(won, c.shown[seen], total[seen])
+    np.add.at(shown, c.shown[seen], np.repeat(total.sum(1), seen.sum(1)))
+    return (shown > 0) & ((won == 0) | (won == shown))
