@@ -20,7 +20,8 @@ class Ranked(Softmax):
         temperature: see `Softmax`, in units of the profile's weights; 1: a unit is a logit.
         first: what an option gains by being shown first, in the same units; may be negative.
         undecided: share 0..1 of its decisions in which it does not decide, where that is offered.
-        shift: stage (1, 2 ...) -> value -> what its weight gains there, and in no other stage.
+        shift: stage (1, 2 ...) -> value -> what its weight gains there, and in no other stage;
+            None: nothing.
     """
 
     def __init__(
@@ -28,14 +29,14 @@ class Ranked(Softmax):
         temperature: float,
         first: float,
         undecided: float,
-        shift: Mapping[int, Mapping[str, float]],
+        shift: Mapping[int, Mapping[str, float]] | None,
     ):
         super().__init__(temperature)
         self.first = _number("first", first)
         self.undecided = check_share("undecided", undecided)
         self._told = {
             _stage(stage): {value: _number(f"shift of {value!r}", x) for value, x in gains.items()}
-            for stage, gains in shift.items()
+            for stage, gains in (shift or {}).items()
         }
         self._values: Sequence[str] = ()
         self._shift = np.zeros((0, 0))

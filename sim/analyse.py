@@ -16,6 +16,15 @@ from sim.tables import load
 from sim.transcripts import samples
 
 N_SAMPLES = 6  # conversations in the report
+# Whatever allocations of points are played, these are behind the numbers.
+ALLOCATIONS = [
+    "SVO slider measure: Murphy, R. O., Ackermann, K. A. & Handgraaf, M. J. J. (2011). Measuring "
+    "Social Value Orientation. Judgment and Decision Making 6(8), 771–781.",
+    "Value rationality and goal prompting: HVAE, arXiv 2305.17147. Its formula is not published; "
+    "the definition used here is given under Limits.",
+    "Human reference: Many Labs 2, slider study after Van Lange et al. (1997), raw choices of "
+    "6,234 people, scored here.",
+]
 
 
 def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
@@ -32,8 +41,11 @@ def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
         table = instantiate(part)(tables)
         results[str(name)] = table
         figures[str(name)] = draw(folder, str(name), table)
-    instruments = tables.items["instrument"].unique().sort()
-    sources = [s for name in instruments if (s := instrument(name).source) is not None]
+    sources = ALLOCATIONS if tables.items["payoff_self"].count() else []
+    theories = tables.items["theory"].drop_nulls().unique().sort()
+    for name in (*tables.items["instrument"].unique().sort(), *theories):
+        if (source := instrument(name).source) is not None:
+            sources = [*sources, source]
     # The three long tables hold what reports need; figures and tables are remade from them.
     spoken = about.get("model") is not None
     write_report(

@@ -11,20 +11,13 @@ from typing import Any
 import polars as pl
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from sim.priority_headline import priority_headline
 from sim.shown import decimals, percent, shown
 
 MOST_ROWS = 200
+OF_DILEMMAS = ("priorities", "priority_agreement", "preference", "positions", "paired_choices")
 MOST_SVG_BYTES = 2_000_000  # beyond this the PNG is the smaller page
 UNREAD = ("unparsed", "refused", "error")
-
-SOURCES = [
-    "SVO slider measure: Murphy, R. O., Ackermann, K. A. & Handgraaf, M. J. J. (2011). Measuring "
-    "Social Value Orientation. Judgment and Decision Making 6(8), 771–781.",
-    "Value rationality and goal prompting: HVAE, arXiv 2305.17147. Its formula is not published; "
-    "the definition used here is given under Limits.",
-    "Human reference: Many Labs 2, slider study after Van Lange et al. (1997), raw choices of "
-    "6,234 people, scored here.",
-]
 
 # Units stand in the header; where a column mixes measures, the measure's name carries the unit.
 HEADERS = {
@@ -67,7 +60,7 @@ def write_report(
         results: analyzer name -> result table.
         figures: analyzer name -> its figure, without suffix (both .svg and .png are tried).
         transcripts: sample conversations: agent_id, turns (kind, role, text).
-        sources: where instruments come from, besides `SOURCES`.
+        sources: where instruments, theories and definitions come from.
         unread_limit: share of unreadable answers, 0..1, that the study declares tolerable.
     """
     page = {
@@ -78,11 +71,13 @@ def write_report(
         "unread_limit": unread_limit,
         "warnings": _warnings(manifest, results, unread_limit),
         "headline": (scored := headline(results.get("value_rationality"))),
+        "dilemmas": any(name in results for name in OF_DILEMMAS),
+        "priorities": priority_headline(results.get("priority_agreement"))[:MOST_ROWS],
         "n_models": len({row["model"] for row in scored if row["model"]}),
         "figures": [_figure(name, stem) for name, stem in figures.items()],
         "tables": [_table(name, table) for name, table in results.items()],
         "transcripts": transcripts,
-        "sources": list(dict.fromkeys([*SOURCES, *sources])),
+        "sources": list(dict.fromkeys(sources)),
     }
     path.write_text(render(page), encoding="utf-8")
 

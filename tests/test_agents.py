@@ -180,9 +180,19 @@ def test_a_system_prompt_is_said_again_until_an_exchange_stays(lost):
 
 @pytest.mark.parametrize("name", names("agent"))
 def test_every_agent_of_the_config_says_how_it_assigns_and_what_it_is(name):
-    (agent,) = instantiate(compose(f"agent={name}").agent).values()
-    member = THEORY.member("altruistic", "0")
-    agent.check(member)
+    taken = None
+    for theory in names("theory"):
+        config = compose(f"agent={name}", f"theory={theory}")
+        (agent,) = instantiate(config.agent).values()
+        known = instantiate(config.theory)
+        first = next(iter(getattr(known, "orientations", None) or known.values))
+        try:
+            agent.check(known.member(first, "0"))
+        except ValueError:
+            continue
+        taken = known.member(first, "0")
+    member = taken
+    assert member is not None, "no theory has a member that it can play"
     assert isinstance(agent.method(member), str)
     assert agent.context in ((None,) if not agent.speaks else ("shared", "separate"))
 

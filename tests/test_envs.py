@@ -20,6 +20,8 @@ CASES = [(name,) for name in names("env")] + [
     ("svo_slider", "env.primary_only=false", "env.item_order=reversed"),
     ("svo_generated", "env.n_options=[2,9]", "env.option_order=shuffled", "env.n_forms=3"),
     ("svo_generated", "env.n_options=[3,3]", "env.n_blocks=2", "env.option_order=reversed"),
+    ("dilemmas", "env.context=[none,full,causal,counterfactual]", "env.abstain=true"),
+    ("dilemmas", "env.option_order=shuffled", "dilemmas@env=schwartz"),
 ]
 ids = [" ".join(case) for case in CASES]
 
@@ -134,17 +136,21 @@ def test_observations_lie_in_their_space_rewards_are_finite_and_no_buffer_is_sha
     # What a caller writes into an observation changes nothing of the game.
     seen, _ = env.reset(seed=1)
     for agent in seen:
+        before = {k: np.copy(v) for k, v in seen[agent].items()}
         for value in seen[agent].values():
             if isinstance(value, np.ndarray):
                 value[...] = 0
     again, _ = env.reset(seed=1)
-    assert not np.array_equal(again[agent]["payoffs"], np.zeros_like(again[agent]["payoffs"]))
+    np.testing.assert_equal(again[agent], before)
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_payoffs_of_the_action_are_what_the_step_brings(case):
     for rows in play_batch(make(case), np.arange(20), 3).values():
         for seat, seen, action, reward, own, other in rows:
+            if "payoffs" not in seen:
+                assert np.isnan([own[seat], other[seat]]).all() and reward[seat] == 0
+                continue
             assert (own[seat], other[seat]) == tuple(seen["payoffs"][action])
             assert reward[seat] == own[seat]
 
@@ -184,6 +190,8 @@ def test_words_name_every_option_in_the_order_shown(case):
         for label, option in zip(words.labels, words.order, strict=True):
             item = game.item_ids[seen["item"][i]]
             assert f"\n{label}: {texts[item, option]}\n" in words.text
+        if "payoffs" not in seen:
+            continue  # a story may have any word
         for leak in ("maxim", "score", "win", "goal", "best", "optim", "should"):
             assert leak not in words.text.lower().split()
 

@@ -26,12 +26,12 @@ def load(path: str, name: str | None = None) -> Collection:
     file = find(path)
     data = file.read_bytes()
     dilemmas, seen, n_dropped = [], set[str](), 0
-    for n, line in enumerate(text_of(data, path).splitlines(), start=1):
+    for n, line in enumerate(text_of(data, path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"row {n} of {path!r}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as fault:
             raise ValueError(f"{where} is no JSON object: {fault}") from fault
         same = json.dumps(row, sort_keys=True)
@@ -39,7 +39,7 @@ def load(path: str, name: str | None = None) -> Collection:
             n_dropped += 1
             continue
         seen.add(same)
-        dilemmas.append(_dilemma(row, where))
+        dilemmas.append(dilemma(row, where))
     checksums = {path: hashlib.sha256(data).hexdigest()}
     return Collection(name or file.stem, tuple(dilemmas), n_dropped, checksums)
 
@@ -63,7 +63,16 @@ def text_of(data: bytes, path: str) -> str:
         ) from fault
 
 
-def _dilemma(row: Any, where: str) -> Dilemma:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"a field must be there once, got {name!r} twice")
+    return dict(pairs)
+
+
+def dilemma(row: Any, where: str) -> Dilemma:
+    """The dilemma of an object; raises ValueError with field where it is none."""
     fields(row, where, {"id": str, "stages": list}, {"norm": str, "theory": str})
     stages = []
     for k, stage in enumerate(row["stages"], start=1):

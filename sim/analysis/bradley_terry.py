@@ -14,6 +14,7 @@ import numpy as np
 from sim.analysis.duels import Duels
 
 PRIOR = 0.5  # choices won, and as many lost, against the average value
+FEW = 500  # clusters that are left out one by one
 _ROUNDS, _ENOUGH = 60, 1e-9
 ELO = 400 / np.log(10)  # points per logit
 
@@ -78,22 +79,25 @@ class Fit:
     Attributes:
         theta: (p,) parameters as the design has them; strengths are not yet centred.
         log_likelihood: of the choices alone.
-        information: (p, p), with that of the half choices.
-        scores: (clusters, p) of each cluster's choices.
+        influence: (clusters, p) by how much each cluster moves the parameters; up to 500 clusters
+            by leaving it out, since a sandwich of few is too narrow.
     """
 
     theta: np.ndarray
     log_likelihood: float
-    information: np.ndarray
-    scores: np.ndarray
+    influence: np.ndarray
 
     def robust(self) -> np.ndarray:
-        """Covariance (p, p) by the sandwich over clusters, with G / (G - 1); NaN below two."""
-        n = len(self.scores)
+        """Covariance (p, p) over clusters; NaN below two.
+
+        Up to 500 clusters the jackknife's (CR3), beyond the sandwich (CR1): Cameron & Miller
+        (2015), Journal of Human Resources 50(2), 317-372.
+        """
+        n = len(self.influence)
         if n < 2:
-            return np.full(self.information.shape, np.nan)
-        bread = np.linalg.pinv(self.information, hermitian=True)
-        return bread @ (self.scores.T @ self.scores) @ bread * (n / (n - 1))
+            return np.full((len(self.theta),) * 2, np.nan)
+        factor = (n - 1) / n if n <= FEW else n / (n - 1)
+        return self.influence.T @ self.influence * factor
 
 
 def fit(c: Cells, x: np.ndarray) -> Fit:
@@ -105,18 +109,21 @@ def fit(c: Cells, x: np.ndarray) -> Fit:
     pull = x - np.einsum("ck,ckp->cp", p, x)[:, None]
     pull = np.where((c.shown >= 0)[..., None], pull, 0.0)
     scores = c.counts.reshape(len(c.counts), -1) @ pull.reshape(-1, x.shape[-1])
+    information = _information(c, x, counts[None], p[None], theta[None])
+    if len(c.counts) <= FEW:
+        own = _information(c, x, c.counts, p[None], None)
+        influence = np.linalg.solve(information - own, scores[..., None])[..., 0]
+    else:
+        influence = scores @ np.linalg.pinv(information[0], hermitian=True)
     chosen = counts > 0
-    return Fit(
-        theta,
-        float((counts[chosen] * log_p[chosen]).sum()),
-        _information(c, x, counts[None], p[None], theta[None])[0],
-        scores,
-    )
+    return Fit(theta, float((counts[chosen] * log_p[chosen]).sum()), influence)
 
 
 def solve(c: Cells, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Parameters (B, p) for B sets of counts (B, C, places), all by Newton's method at once."""
     theta = np.zeros((len(counts), x.shape[-1]))
+    if len(counts) > 1:  # near what all of them have in common it is soon found
+        theta += solve(c, x, counts.mean(0, keepdims=True))
     whole = counts.sum(-1)
     best = _objective(c, x, counts, theta)
     for _ in range(_ROUNDS):
@@ -162,9 +169,12 @@ def _prior_pull(theta: np.ndarray, p: int) -> np.ndarray:
 
 
 def _information(
-    c: Cells, x: np.ndarray, counts: np.ndarray, p: np.ndarray, theta: np.ndarray
+    c: Cells, x: np.ndarray, counts: np.ndarray, p: np.ndarray, theta: np.ndarray | None
 ) -> np.ndarray:
-    """(B, p, p): over pairs of places, since a covariance is that of all differences."""
+    """(B, p, p): over pairs of places, since a covariance is that of all differences.
+
+    Without `theta` that of the choices alone, with it also that of the half choices.
+    """
     width, n = x.shape[1], x.shape[-1]
     whole = counts.sum(-1)
     found = np.zeros((len(counts), n * n))
@@ -174,6 +184,8 @@ def _information(
             squares = (apart[:, :, None] * apart[:, None, :]).reshape(len(x), -1)
             found += (whole * p[..., i] * p[..., j]) @ squares
     found = found.reshape(-1, n, n)
+    if theta is None:
+        return found
     own = PRIOR / 2 / np.cosh(theta / 2) ** 2
     own[:, -1] = 1e-6
     found[:, np.arange(n), np.arange(n)] += own
@@ -196,7 +208,11 @@ def by_stage(c: Cells, counts: np.ndarray) -> np.ndarray:
 
 def overall(c: Cells, counts: np.ndarray) -> np.ndarray:
     """Centred strengths (B, V) of B sets of counts (B, C, places), all stages together."""
-    return centred(solve(c, design(c), counts)[:, :-1], met(c))
+    shown, at = np.unique(c.shown, axis=0, return_inverse=True)
+    merge = np.eye(len(shown))[at.ravel()]  # stages do not matter: fewer cells
+    one = Cells(shown, np.zeros(len(shown), int), c.stages[:1], c.n_values, c.counts[:, :0])
+    merged = np.einsum("bck,cm->bmk", counts, merge, optimize=True)
+    return centred(solve(one, design(one), merged)[:, :-1], met(one))
 
 
 def met(c: Cells) -> np.ndarray:

@@ -1,0 +1,10 @@
+"""Our own dilemmas over moral foundations."""
+
+from sim.analysis.instrument import Instrument
+
+INSTRUMENT = Instrument(
+    source=(
+        "Dilemmas over moral foundations: this project's own bank (envs/bank), after the form "
+        "of Wu et al. (2025), The Staircase of Ethics, arXiv 2505.18154."
+    )
+)

@@ -1,0 +1,276 @@
+"""Which value gives way to which, and does that change from stage to stage?"""
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
+
+from sim.analysis.bradley_terry import ELO, Cells, Fit, cells, design, fit, met, never
+from sim.analysis.duels import GROUP, Duels, duels
+from sim.analysis.intervals import FEWEST, LEVEL, holm
+from sim.analysis.scores import ESTIMATE, cell
+from sim.tables import Tables
+
+SCHEMA = {
+    "measure": pl.String,
+    **dict.fromkeys(GROUP, pl.String),
+    "first": pl.String,  # the value; of a pair the one whose winning is counted
+    "second": pl.String,  # of a pair
+    "stage": pl.Int64,  # null: all stages together
+    **ESTIMATE,
+    "elo": pl.Float64,  # strength on the scale of ratings, 1500 the mean
+    "all_or_none": pl.Boolean,  # the value won all or none of its choices: no estimate but a bound
+    "unread": pl.Float64,
+    "left_out": pl.Float64,
+    "chance": pl.Float64,
+    "statistic": pl.Float64,  # of a test
+    "df": pl.Float64,
+    "p": pl.Float64,
+    "p_holm": pl.Float64,
+    "detectable": pl.Float64,  # logits: the change that is found in 80 of 100 such studies
+    "power": pl.Float64,  # 0..1, to find a change of 0.3 logits at level .05
+}
+CHANGE = 0.3  # logits, whose power is told
+POWER = 0.8
+
+
+def priorities(tables: Tables, seed: int) -> pl.DataFrame:
+    """Long table of (group, measure), logits of Bradley-Terry's model with position.
+
+    `strength`: of each value, mean 0 over values, over all stages and at each. `position`: what
+    being shown first adds. `shift`: strength at a stage minus that at the first stage, with
+    position common to all stages; `trend`: change from the first to the last stage along a
+    straight line over stages. `pair_shift`: change from the first to the last stage of the log
+    odds with which the first value of a pair is taken before the second one, from their own
+    choices alone (half a choice added to each count). Tests of no shift at all: `wald_shift`,
+    `wald_trend`, robust to clusters (Hotelling's F), and `lr_shift`, `lr_trend`, likelihood ratios
+    that take choices for independent. Intervals and p: t over clusters (dilemmas, or norms), by
+    the sandwich; n counts choices that the value (or pair) was in, n_distinct clusters. Holm's
+    correction runs over the values (or pairs) of a measure and stage. `detectable` and `power`
+    say what a study of this size can find: where power is low, no shift found is no evidence of
+    none. `seed` is not used.
+    """
+    rows: list[dict] = []
+    for key, group in duels(tables):
+        rows += _rows(key, group)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _rows(key: dict, group: Duels) -> list[dict]:
+    common = key | {"unread": group.unread, "left_out": group.left_out}
+    c = cells(group)
+    lost = int(group.n.sum()) - int(c.total.sum())
+    if not c.total.any():
+        return [
+            common | {"measure": "strength", "first": value, "n": 0, "n_unscored": lost}
+            for value in group.values
+        ]
+    whole = fit(c, design(c))
+    rows = _strengths(c, whole, group.values, None, centring(met(c)), lost)
+    rows += _position(c, whole, lost)
+    if len(c.stages) > 1:
+        rows += _by_stage(c, group.values, whole, lost) + _pair_shifts(c, group.values)
+    return [common | row for row in rows]
+
+
+def centring(known: np.ndarray) -> np.ndarray:
+    """Matrix (V, V) that turns strengths into those about the mean of the known values (V,)."""
+    n = len(known)
+    matrix = np.eye(n) - known / max(known.sum(), 1)
+    return np.where(known[:, None], matrix, np.nan)
+
+
+def _combined(made: Fit, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Linear combinations (k,) of the parameters and their robust standard errors."""
+    known = np.isfinite(matrix.sum(axis=1))
+    plain = np.where(known[:, None], matrix, 0.0)
+    variance = np.einsum("kp,pq,kq->k", plain, made.robust(), plain)
+    error = np.sqrt(np.maximum(variance, 0))
+    return np.where(known, plain @ made.theta, np.nan), np.where(known, error, np.nan)
+
+
+def _interval(estimate: float, error: float, clusters: int, sure: bool = True) -> dict:
+    """Columns of an estimate with its t interval and p; none below 5 clusters."""
+    if np.isnan(estimate):
+        return {"estimate": None, "interval": None}
+    if not sure or clusters < FEWEST or not error > 0:
+        return {"estimate": float(estimate), "interval": None}
+    half = stdtrit(clusters - 1, (1 + LEVEL) / 2) * error
+    return {
+        "estimate": float(estimate),
+        "low": float(estimate - half),
+        "high": float(estimate + half),
+        "interval": "t",
+        "p": float(2 * stdtr(clusters - 1, -abs(estimate / error))),
+    }
+
+
+def _shown(c: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Choices, and clusters, (V,) each, in which a value was shown at the cells of a mask."""
+    in_cell = (c.shown[at][..., None] == np.arange(c.n_values)).any(1)
+    by_cluster = c.counts[:, at].sum(-1) @ in_cell
+    return by_cluster.sum(0), (by_cluster > 0).sum(0)
+
+
+def _strengths(
+    c: Cells, made: Fit, values: list[str], stage: int | None, matrix: np.ndarray, lost: int
+) -> list[dict]:
+    """One row per value; `matrix` (V, V) acts on the first V parameters, or (V, p) on all."""
+    wide = np.zeros((c.n_values, len(made.theta)))
+    wide[:, : matrix.shape[1]] = matrix
+    estimate, error = _combined(made, wide)
+    at = np.isin(c.stages[c.stage], c.stages if stage is None else [stage])
+    n, clusters = _shown(c, at)
+    part = Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:, at])
+    bound = never(part)
+    rows = []
+    for v, value in enumerate(values):
+        row = _interval(estimate[v], error[v], int(clusters[v]), not bound[v])
+        row.pop("p", None)  # a strength of 0 means nothing by itself
+        rows.append(
+            {"measure": "strength", "first": value, "stage": stage, "chance": 0.0}
+            | row
+            | {"n": int(n[v]), "n_distinct": int(clusters[v]), "n_unscored": lost}
+            | {"all_or_none": bool(bound[v])}
+            | {"elo": None if np.isnan(estimate[v]) else 1500 + ELO * float(estimate[v])}
+        )
+    return rows
+
+
+def _position(c: Cells, made: Fit, lost: int) -> list[dict]:
+    unit = np.zeros((1, len(made.theta)))
+    unit[0, -1] = 1
+    estimate, error = _combined(made, unit)
+    varied = len({tuple(sorted(row)) for row in c.shown.tolist()}) < len(
+        {tuple(row) for row in c.shown.tolist()}
+    )
+    row = _interval(estimate[0], error[0], len(c.counts)) if varied else {"estimate": None}
+    return [
+        {"measure": "position", "chance": 0.0, "n": int(c.total.sum()), "n_unscored": lost}
+        | {"n_distinct": len(c.counts)}
+        | row
+    ]
+
+
+def _by_stage(c: Cells, values: list[str], whole: Fit, lost: int) -> list[dict]:
+    later = np.arange(1, len(c.stages))
+    indicator = (c.stage[:, None] == later).astype(float)
+    full = fit(c, design(c, indicator))
+    here = [_met_at(c, s) for s in range(len(c.stages))]
+    base = [_placed(centring(here[s]), full, [0] if s == 0 else [0, s]) for s in range(len(here))]
+    rows, tests = [], []
+    for s, stage in enumerate(c.stages.tolist()):
+        rows += _strengths(c, full, values, stage, base[s], lost)
+    for s in later.tolist():
+        both = here[0] & here[s]
+        matrix = _placed(centring(both), full, [s])
+        tests.append(matrix)
+        rows += _changes(c, full, values, "shift", int(c.stages[s]), matrix)
+    line = (c.stages[c.stage] - c.stages.mean()) / np.ptp(c.stages)
+    trend = fit(c, design(c, line[:, None]))
+    slope = _placed(centring(met(c)), trend, [1])
+    rows += _changes(c, trend, values, "trend", None, slope)
+    rows += _tests(c, whole, full, np.concatenate(tests), "shift")
+    return rows + _tests(c, whole, trend, slope, "trend")
+
+
+def _met_at(c: Cells, s: int) -> np.ndarray:
+    return np.isin(np.arange(c.n_values), c.shown[c.stage == s])
+
+
+def _placed(matrix: np.ndarray, made: Fit, blocks: list[int]) -> np.ndarray:
+    """A matrix (V, V) on blocks of V parameters: 0 the strengths, j the j-th covariate's."""
+    n = len(matrix)
+    wide = np.zeros((n, len(made.theta)))
+    for block in blocks:
+        wide[:, block * n : (block + 1) * n] = matrix
+    return wide
+
+
+def _changes(
+    c: Cells, made: Fit, values: list[str], measure: str, stage: int | None, matrix: np.ndarray
+) -> list[dict]:
+    estimate, error = _combined(made, matrix)
+    at = np.isin(c.stages[c.stage], [c.stages[0], stage]) if stage else np.ones(len(c.stage), bool)
+    n, clusters = _shown(c, at)
+    rows = []
+    for v, value in enumerate(values):
+        row = _interval(estimate[v], error[v], int(clusters[v]))
+        rows.append(
+            {"measure": measure, "first": value, "stage": stage, "chance": 0.0}
+            | row
+            | {"n": int(n[v]), "n_distinct": int(clusters[v]), "n_unscored": 0}
+            | (found(error[v], len(c.counts)) if row["interval"] else {})
+        )
+    return _corrected(rows)
+
+
+def found(error: float, clusters: int) -> dict[str, float]:
+    """What a study with this standard error (logits) finds: detectable change, power for 0.3."""
+    limit = stdtrit(clusters - 1, (1 + LEVEL) / 2)
+    power = ndtr(CHANGE / error - limit) + ndtr(-CHANGE / error - limit)
+    return {"detectable": float((limit + ndtri(POWER)) * error), "power": float(power)}
+
+
+def _corrected(rows: list[dict]) -> list[dict]:
+    adjusted = holm(np.array([row.get("p", np.nan) for row in rows], float))
+    return [row | {"p_holm": cell(p)} for row, p in zip(rows, adjusted.tolist(), strict=True)]
+
+
+def _pair_shifts(c: Cells, values: list[str]) -> list[dict]:
+    """Change of the log odds of each pair, from choices between these two alone."""
+    real = (c.shown >= 0).sum(1) == 2
+    rows = []
+    for i, j in combinations(range(len(values)), 2):
+        met_ = real & (c.shown == i).any(1) & (c.shown == j).any(1)
+        ends = []
+        for s in (0, len(c.stages) - 1):
+            at = met_ & (c.stage == s)
+            won = np.where(c.shown[at] == i, c.counts[:, at], 0).sum((1, 2))
+            ends.append((won, c.counts[:, at].sum((1, 2))))
+        (won, n), (won_last, n_last) = ends
+        clusters = int(((n > 0) | (n_last > 0)).sum())
+        row = {"measure": "pair_shift", "first": values[i], "second": values[j], "chance": 0.0}
+        row |= {"n": int(n.sum() + n_last.sum()), "n_distinct": clusters, "n_unscored": 0}
+        if n.any() and n_last.any():
+            start, pull = _log_odds(won, n)
+            end, pull_last = _log_odds(won_last, n_last)
+            many = max(clusters - 1, 1)
+            error = float(np.sqrt(((pull_last - pull) ** 2).sum() * clusters / many))
+            row |= _interval(end - start, error, clusters)
+            # Few clusters may agree by chance: no study finds more than independent choices do.
+            least = np.sqrt(_variance(won, n) + _variance(won_last, n_last))
+            row |= found(max(error, float(least)), max(clusters, FEWEST))
+        rows.append(row)
+    return _corrected(rows)
+
+
+def _log_odds(won: np.ndarray, n: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log odds of winning and how much each cluster moves it; won and n are (clusters,)."""
+    p = (won.sum() + 0.5) / (n.sum() + 1)
+    return float(np.log(p / (1 - p))), (won - p * n) / (n.sum() * p * (1 - p))
+
+
+def _variance(won: np.ndarray, n: np.ndarray) -> float:
+    """Of the log odds, were choices independent."""
+    p = (won.sum() + 0.5) / (n.sum() + 1)
+    return float(1 / (n.sum() * p * (1 - p)))
+
+
+def _tests(c: Cells, less: Fit, more: Fit, matrix: np.ndarray, name: str) -> list[dict]:
+    """Wald's test, robust to clusters, and the likelihood ratio of a larger model."""
+    plain = matrix[~np.isnan(matrix).any(1)]
+    variance = plain @ more.robust() @ plain.T
+    df = int(np.linalg.matrix_rank(plain))
+    clusters = len(c.counts)
+    common = {"n": int(c.total.sum()), "n_distinct": clusters, "n_unscored": 0, "df": float(df)}
+    rows = [{"measure": f"wald_{name}", **common}, {"measure": f"lr_{name}", **common}]
+    if clusters > df + 1:
+        value = plain @ more.theta
+        wald = float(value @ np.linalg.pinv(variance, rcond=1e-8, hermitian=True) @ value)
+        f = wald * (clusters - df) / (df * (clusters - 1))
+        rows[0] |= {"statistic": wald, "p": float(fdtrc(df, clusters - df, f))}
+    ratio = max(2 * (more.log_likelihood - less.log_likelihood), 0.0)
+    rows[1] |= {"statistic": ratio, "p": float(chdtrc(df, ratio))}
+    return rows
