@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sim.plots import style
 
 FILES = sorted(Path(style.__file__).parent.glob("*.py"))
-NAMES = [file.stem for file in FILES if file.stem not in ("__init__", "style")]
+NAMES = [file.stem for file in FILES if file.stem not in ("__init__", "style", "by_stage")]
 TARGETS = {"altruistic": 90.0, "prosocial": 45.0, "individualistic": 0.0, "competitive": -45.0}
 COUNTS = {"n": 6, "n_distinct": 6, "n_unscored": 0, "unread": 0.02}
 GROUP = {"instrument": "svo_slider", "model": "m", "agent": "hvae", "method": "hvae"}

@@ -66,12 +66,16 @@ def _rows(key: dict, group: Duels) -> list[dict]:
             common | {"measure": "strength", "first": value, "n": 0, "n_unscored": lost}
             for value in group.values
         ]
+    return [common | row for row in group_rows(c, group.values, lost)]
+
+
+def group_rows(c: Cells, values: list[str], lost: int) -> list[dict]:
+    """Rows of one group's counted choices, without its key; `lost` choices are not among them."""
     whole = fit(c, design(c))
-    rows = _strengths(c, whole, group.values, None, centring(met(c)), lost)
-    rows += _position(c, whole, lost)
+    rows = _strengths(c, whole, values, None, centring(met(c)), lost) + _position(c, whole, lost)
     if len(c.stages) > 1:
-        rows += _by_stage(c, group.values, whole, lost) + _pair_shifts(c, group.values)
-    return [common | row for row in rows]
+        rows += _by_stage(c, values, whole, lost) + _pair_shifts(c, values)
+    return rows
 
 
 def centring(known: np.ndarray) -> np.ndarray:

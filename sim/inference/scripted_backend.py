@@ -42,7 +42,7 @@ class ScriptedBackend(Backend):
 
     Args:
         angles: orientation's name -> angle in degrees; the name that the conversation names
-            first is followed, with nothing named any option is taken.
+            first is followed, with nothing named, or options without payoffs, any is taken.
         temperature: of the softmax over utilities, payoff points, above 0.
         unread: share of decisions, 0..1, answered in a way that names no single option.
         chunk: most replies that `ready` returns at once.
@@ -125,11 +125,12 @@ class ScriptedBackend(Backend):
             return UNREAD[int(second * len(UNREAD))].format(a=request.labels[0], b=other)
         # A re-ask shows no options: they stand in an earlier message.
         labels, options = _payoffs(message.content)
-        while not options and message.parent is not None:
+        while len(options) < len(request.labels) and message.parent is not None:
             message = message.parent
             labels, options = _payoffs(message.content)
-        if not options:
-            return "I see no options."
+        if len(options) != len(request.labels):  # it knows payoffs only: any option will do
+            labels, options = request.labels, ((0.0, 0.0),) * len(request.labels)
+            value = None
         for label, reached in zip(labels, self._weights(options, value), strict=True):
             if second < reached:
                 return f"Answer: {label}"
