@@ -34,7 +34,8 @@ COURSES = {
     "from the second stage on": [0, 1, 1, 1, 1],
     "in the last two stages": [0, 0, 0, 1, 1],
 }
-TESTS = ("wald_shift", "wald_trend", "lr_shift", "lr_trend")
+MEASURES = ("position", "strength", "shift")
+TESTS = ("wald_shift", "wald_trend", "wald_last", "lr_shift", "lr_trend", "lr_last")
 Floats = NDArray[np.float64]
 
 
@@ -109,7 +110,7 @@ def _truths(found: pl.DataFrame, shift: Floats) -> Iterator[tuple[str, float, fl
         for s in range(len(shift)):
             truths["strength", value, s + 1] = rest[v] + about[s, v]
             truths["shift", value, s + 1] = about[s, v] - about[0, v]
-    for measure in ("position", "strength", "shift"):
+    for measure in MEASURES:
         part = found.filter(measure=measure)
         keys = zip(part["measure"], part["first"], part["stage"], strict=True)
         part = part.with_columns(pl.Series("truth", [truths.get(k) for k in keys], pl.Float64))
@@ -143,7 +144,7 @@ def _null_table(n: int, seed: int) -> Table:
         table.add_row(
             f"{spread:g}", *(f"{rates[t]:.1%}" for t in TESTS),
             # Over dilemmas that differ, the average one is less sharp: no planted truth to cover.
-            *(f"{known[m][1]:.1%}" if not spread else "" for m in ("position", "strength", "shift")),
+            *("" if spread else f"{known[m][1]:.1%}" for m in MEASURES),
             f"{known['position'][0]:+.3f}" if not spread else "",
         )  # fmt: skip
     table.caption = "tests at level .05; SD: of what a value gains in a dilemma, at all its stages"
@@ -152,8 +153,10 @@ def _null_table(n: int, seed: int) -> Table:
 
 def _shift_table(n: int, seed: int) -> tuple[Table, pl.DataFrame]:
     told = " and ".join(SHIFTED)
-    table = Table(title=f"A shift of {SHIFT:g} logits in {told}: {n} data sets each")
-    for name in ("course of the shift", *(f"{t}, p < .01" for t in TESTS), "shifts covered"):
+    table = Table(
+        title=f"A shift of {SHIFT:g} logits in {told}: found at p < .01 in {n} data sets each"
+    )
+    for name in ("course of the shift", *(t for t in TESTS), "shifts covered"):
         table.add_column(name, justify="right")
     last = pl.DataFrame()
     for course, weights in COURSES.items():

@@ -43,9 +43,10 @@ def priorities(tables: Tables, seed: int) -> pl.DataFrame:
     position common to all stages; `trend`: change from the first to the last stage along a
     straight line over stages. `pair_shift`: change from the first to the last stage of the log
     odds with which the first value of a pair is taken before the second one, from their own
-    choices alone (half a choice added to each count). Tests of no shift at all: `wald_shift`,
-    `wald_trend`, robust to clusters (Hotelling's F), and `lr_shift`, `lr_trend`, likelihood ratios
-    that take choices for independent. Intervals and p: t over clusters (dilemmas, or norms), by
+    choices alone (half a choice added to each count). Tests of no shift: `wald_shift` of any at
+    any stage, `wald_trend` of any along the line, `wald_last` of any at the last stage against all
+    others, robust to clusters (Hotelling's F); `lr_...` of the same, likelihood ratios that take
+    choices for independent. Intervals and p: t over clusters (dilemmas, or norms), by
     the sandwich; n counts choices that the value (or pair) was in, n_distinct clusters. Holm's
     correction runs over the values (or pairs) of a measure and stage. `detectable` and `power`
     say what a study of this size can find: where power is low, no shift found is no evidence of
@@ -176,7 +177,9 @@ def _by_stage(c: Cells, values: list[str], whole: Fit, lost: int) -> list[dict]:
     slope = _placed(centring(met(c)), trend, [1])
     rows += _changes(c, trend, values, "trend", None, slope)
     rows += _tests(c, whole, full, np.concatenate(tests), "shift")
-    return rows + _tests(c, whole, trend, slope, "trend")
+    rows += _tests(c, whole, trend, slope, "trend")
+    last = fit(c, design(c, indicator[:, -1:]))
+    return rows + _tests(c, whole, last, _placed(centring(here[-1]), last, [1]), "last")
 
 
 def _met_at(c: Cells, s: int) -> np.ndarray:

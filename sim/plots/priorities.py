@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sim.plots import style
-from sim.plots.by_stage import looks, panels, stage_axis
+from sim.plots.by_stage import grid, look
 
 
 @style.drawn
@@ -24,30 +24,35 @@ def priorities(table: pl.DataFrame) -> Figure:
     rows = rows.with_columns(pl.col("stage").fill_null(1))
     if rows["estimate"].null_count() == rows.height:
         return style.no_data()
-    colours = looks(rows)
+    values = rows["first"].unique().sort().to_list()
     extra = table.filter(pl.col("measure").is_in(["wald_shift", "shift"]))
-    both = pl.concat([rows, extra])
-
-    def draw(axes: Axes, part: pl.DataFrame) -> None:
+    figure, panels = grid(pl.concat([rows, extra]))
+    for axes, part, title in panels:
         mine = part.filter(measure="strength")
-        stages = mine["stage"].unique().sort().to_list()
-        step = 0.5 / max(len(colours), 1)
-        for k, (name, look) in enumerate(colours.items()):
-            line = mine.filter(first=name).drop_nulls("estimate").sort("stage")
-            x = [s + (k - len(colours) / 2) * step for s in line["stage"]]
-            axes.plot(x, line["estimate"], color=look["color"], lw=1.0, alpha=0.6)
-            for at, row in zip(x, line.iter_rows(named=True), strict=True):
-                style.whisker(axes, (at, row["estimate"]), row, "y", _dot(look, row))
-            axes.plot([], [], label=style.words(name), lw=1.0, ms=4.5, **look)
+        for k, value in enumerate(values):
+            _line(axes, mine.filter(first=value), k, len(values))
         axes.axhline(0, color=style.CHANCE, lw=1.2, zorder=0)
-        stage_axis(axes, stages)
+        axes.set_xticks(mine["stage"].unique().sort().to_list())
+        axes.set(ylabel="strength (logits)")
         axes.set_xlabel(f"stage\n{_foot(part)}", fontsize=7)
+        axes.set_title(title, fontsize=8)
+    handles = [style.handle(style.words(v), look(k), ls="-") for k, v in enumerate(values)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
 
-    return panels(both, draw, "strength (logits)")
+
+def _line(axes: Axes, line: pl.DataFrame, k: int, many: int) -> None:
+    """One value's strengths; values stand side by side, so that intervals can be told apart."""
+    line = line.drop_nulls("estimate").sort("stage")
+    shift = (k - (many - 1) / 2) * 0.5 / many
+    x = [stage + shift for stage in line["stage"]]
+    axes.plot(x, line["estimate"], color=look(k)["color"], lw=1.0, alpha=0.6)
+    for at, row in zip(x, line.iter_rows(named=True), strict=True):
+        style.whisker(axes, (at, row["estimate"]), row, "y", _dot(look(k), row))
 
 
-def _dot(look: dict, row: dict) -> dict:
-    return look | ({"markerfacecolor": "white"} if row["all_or_none"] else {})
+def _dot(one: dict, row: dict) -> dict:
+    return one | ({"markerfacecolor": "white"} if row["all_or_none"] else {})
 
 
 def _foot(part: pl.DataFrame) -> str:

@@ -1,11 +1,11 @@
 """How far choices follow assigned priorities, by stage."""
 
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sim.analysis.duels import GROUP
 from sim.plots import style
-from sim.plots.by_stage import GROUP, panels, stage_axis, varied
+from sim.plots.by_stage import grid, varied
 
 ALL = "all"
 
@@ -27,6 +27,7 @@ def priority_agreement(table: pl.DataFrame) -> Figure:
     rest = [name for name in GROUP if name not in ("value", "method")]
     keys = rows.select(*rest, "control").unique(maintain_order=True)
     apart = varied(keys, rest)
+    apart += ["agent"] if keys["agent"].n_unique() > 1 else []
     frame = rows.with_columns(
         pl.col("against").alias("value"),
         *(pl.lit(None, pl.String).alias(n) for n in (*rest, "method")),
@@ -35,26 +36,28 @@ def priority_agreement(table: pl.DataFrame) -> Figure:
 
     lowest = min([-0.2, *(x for x in frame["low"].drop_nulls())])
 
-    def draw(axes: Axes, part: pl.DataFrame) -> None:
-        stages = part["stage"].drop_nulls().unique().sort().to_list()
+    figure, panels = grid(frame)
+    looks = [_look(k, key["control"]) for k, key in enumerate(keys.iter_rows(named=True))]
+    for axes, part, title in panels:
         for k, key in enumerate(keys.iter_rows(named=True)):
             same = [pl.col(f"_{n}").eq_missing(key[n]) for n in rest]
             line = part.filter(*same, control=key["control"]).drop_nulls("estimate")
-            look = _look(k, key["control"])
-            shift = 0.5 * (k - (len(keys) - 1) / 2) / max(len(keys), 1)
+            shift = 0.5 * (k - (len(keys) - 1) / 2) / len(keys)
             for row in line.iter_rows(named=True):
                 at = (0 if row["stage"] is None else row["stage"]) + shift
-                style.whisker(axes, (at, row["estimate"]), row, "y", look)
-            axes.plot([], [], ls="", ms=4.5, label=_name(key, apart), **look)
+                style.whisker(axes, (at, row["estimate"]), row, "y", looks[k])
         axes.axhline(0, color=style.CHANCE, lw=1.2, zorder=0)
         axes.axvline(0.5, color="#E6E6E6", lw=0.8, zorder=0)
-        stage_axis(axes, [0, *stages])
+        stages = part["stage"].drop_nulls().unique().sort().to_list()
         axes.set_xticks([0, *stages], [ALL, *map(str, stages)])
         n = part["n"]
         axes.set_xlabel(f"stage (n {n.min()} to {n.max()} choices a dot)", fontsize=8)
         axes.set_ylim(lowest - 0.05, 1.05)
-
-    return panels(frame, draw, "agreement, chance-corrected")
+        axes.set(ylabel="agreement, chance-corrected", title=title)
+    names = [_name(key, apart) for key in keys.iter_rows(named=True)]
+    handles = [style.handle(name, one) for name, one in zip(names, looks, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
 
 
 def _look(k: int, control: bool) -> dict:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sim.plots import style
-from sim.plots.preference import grid, look
+from sim.plots.by_stage import grid, look
 
 WIDTH, HEIGHT = 4.4, 3.6  # of a panel, inches
 _APART = 8  # points between the names of tied values

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from sim.plots import style
-from sim.plots.preference import grid
+from sim.plots.by_stage import grid
 
 KINDS = {
     "strengths": "Bradley-Terry strengths",

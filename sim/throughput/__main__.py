@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.errors import Refusal
+from sim.throughput.analysis import rows as analysis
 from sim.throughput.models import tables, with_random
 from sim.throughput.scripted import SIZES, rows, whole_stack
 
@@ -40,6 +41,22 @@ def _models(given: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _analysis(n: int) -> int:
+    """The table of `--analysis`; returns the exit status."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"Analyzers of dilemmas on {os.cpu_count()} cores, one after the other")
+    for column in ("analyzer", "rows", "seconds", "CPU seconds", "peak memory so far"):
+        table.add_column(column, justify="left" if column == "analyzer" else "right")
+    with console.status(f"playing and analysing {n:,} decisions ..."):
+        for row in analysis(n):
+            table.add_row(
+                str(row["analyzer"]), f"{row['rows']:,}", f"{row['seconds']:.1f}",
+                f"{row['cpu']:.1f}", f"{row['mib']:,.0f} MiB",
+            )  # fmt: skip
+    console.print(table)
+    return 0
+
+
 def main() -> int:
     """Measures and prints; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.throughput", description=__doc__)
@@ -51,6 +68,9 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=5_000_000, help="decisions of the batched rows")
     parser.add_argument("--times", type=int, default=3, help="runs of the small rows, best shown")
     parser.add_argument("--only-stack", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--analysis", type=int, metavar="N", help="instead: the analyzers of dilemmas, N decisions"
+    )
     models = parser.add_argument_group("language models, instead of the table of scripted replies")
     models.add_argument("--models", nargs="+", metavar="PRESET", help="presets of conf/model")
     models.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides")
@@ -61,6 +81,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.models:
         return _models(given)
+    if given.analysis:
+        return _analysis(given.analysis)
     if given.only_stack:
         whole_stack(10)  # imports and first-use costs are not per decision
         print(json.dumps(whole_stack(given.only_stack)))
