@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtrit
 
-from sim.analysis.intervals import FEWEST, LEVEL
+from sim.analysis.intervals import FEWEST
+from sim.analysis.jackknife import errors, half_width
 from sim.analysis.scores import (
     answered,
     cell,
@@ -133,8 +133,7 @@ def jackknife(
     kept = [unit != k for k in range(n)]
     left = [variance_shares(y[k], {f: c[k] for f, c in codes.items()}, NESTED) for k in kept]
     without = np.array([[one.get(s, np.nan) for s in SOURCES] for one in left])
-    errors = np.sqrt((n - 1) / n * ((without - without.mean(0)) ** 2).sum(0))
-    return estimate, stdtrit(n - 1, (1 + LEVEL) / 2) * errors
+    return estimate, half_width(errors(without), n)
 
 
 def _codes(names: pl.Series) -> np.ndarray:
