@@ -20,7 +20,7 @@ from sim.journal import Journal
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
-from sim.setup import Parts, build, config_hash, inputs, load_config, save_config
+from sim.setup import Parts, build, config_hash, load_config, save_config
 
 
 def run(
@@ -86,7 +86,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _about(
     config: DictConfig, folder: Path, parts: Parts, experiment: str | None
 ) -> dict[str, Any]:
-    hash_ = config_hash(config)
+    read = parts.inputs
+    hash_ = config_hash(config, read)
     about: dict[str, Any] = {}
     begun = None
     if (folder / "manifest.json").exists():
@@ -94,7 +95,6 @@ def _about(
         begun = about["config_hash"]
     elif (folder / ".hydra" / "config.yaml").exists():
         begun = config_hash(load_config(folder))
-    read = inputs(config)
     for where, checksum in about.get("inputs", {}).items():
         if read.get(where) != checksum:
             raise Refusal(
