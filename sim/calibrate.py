@@ -184,7 +184,8 @@ def sensitivity_studies(n: int, seed: int) -> pl.DataFrame:
     96 agents: four orientations, two methods with three wordings each, four agents in each cell;
     each has two sheets in each of two orders. Effects of levels are fixed and have the planted
     spread; noise between agents of one cell and between sheets is normal. The truth is the
-    effects' variance in the whole; noise between agents ends up in `interactions`.
+    effects' variance in the whole. Noise between agents ends up in `repeat` for the most part, and
+    makes the factors that vary between agents a little too large, by (levels - 1) / agents of it.
     """
     orientation, method, wording, _, order, _ = np.indices((4, 2, 3, 4, 2, 2)).reshape(6, -1)
     agent = np.arange(96).repeat(4)

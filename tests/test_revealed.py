@@ -222,3 +222,11 @@ def test_a_figures_cones_lie_about_the_dot_of_their_group(play):
     for cone in (c for c in axes.collections if c.get_gid() == "cone"):
         for (low, y), (high, _) in cone.get_segments():
             assert (low + high) / 2 == pytest.approx(dots[y])
+
+
+def test_the_caption_says_how_many_uniform_responders_have_no_angle(play):
+    run = play("agent=random", "env=svo_slider", only(prosocial=6))
+    none = 1 - revealed_angle(load(run), 0)["chance"].mean()
+    assert 0.87 < none < 0.97
+    caption = " ".join((drawing.revealed_angle.__doc__ or "").split())
+    assert "nor have nine in ten uniform responders, or a few more" in caption

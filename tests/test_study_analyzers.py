@@ -403,3 +403,22 @@ def test_drift_of_nothing_read_is_null(play):
     assert table["estimate"].null_count() == table.height
     slope = table.filter(measure="slope").row(0, named=True)
     assert (slope["n"], slope["n_unscored"]) == (0, 6)
+
+
+def test_noise_between_agents_is_in_the_repeats_and_a_little_in_what_varies_between_agents():
+    rng = np.random.default_rng(0)
+    orientation, method, wording, _, order, _ = np.indices((4, 2, 3, 4, 2, 2)).reshape(6, -1)
+    codes = {"orientation": orientation, "method": method, "wording": method * 3 + wording,
+             "order": order}  # fmt: skip
+    agent = np.arange(96).repeat(4)
+    found = [
+        variance_shares(
+            rng.normal(0, np.sqrt(0.43), 96)[agent] + rng.normal(0, np.sqrt(0.57), 384),
+            codes, {"wording": "method"},
+        )
+        for _ in range(100)
+    ]  # fmt: skip
+    mean = {s: np.mean([one[s] for one in found]) for s in found[0]}
+    assert mean["wording"] == pytest.approx(0.43 * 4 / 96, abs=0.006)
+    assert mean["order"] == pytest.approx(0, abs=0.003)
+    assert mean["repeat"] > 0.9 > 0.1 > mean["interactions"]

@@ -49,8 +49,12 @@ def prompt_sensitivity(tables: Tables, seed: int) -> pl.DataFrame:
     orders are no levels but repeats). Controls have no orientation and are left out. Effects are
     those of a linear model, less what that many levels explain by chance: orientation, method and
     order each after the others, wording within methods after all of them. `repeat` is the variance
-    between sheets that have all of them in common; `interactions` what is left, which is also
-    where factors go that a study does not vary apart from each other. Shares may be negative where
+    between sheets that have all of them in common, of one agent or of several: differences between
+    the agents of a condition are mostly in it. A little of them is in the factors that vary from
+    agent to agent, about (levels - 1) / agents of their share: with 96 agents, wording (of four
+    more levels than methods) has .015 where its own share is 0 and .43 lies between agents.
+    `interactions` is what is left, which is also where factors go that a study does not vary apart
+    from each other. Shares may be negative where
     a factor explains less than chance would; chance is 0. Intervals: t of a jackknife over agents
     (those that share all requests are one), wide for what differs between agents and too narrow
     for shares below a hundredth (`python -m sim.calibrate` prints how often they cover). `seed` is
