@@ -136,7 +136,7 @@ def line_bounds(x, y, units, rng: np.random.Generator) -> tuple[Bounds, Bounds]:
     """Intervals of slope and R2 over units: bootstrap from 50 of them on, jackknife from 5.
 
     R2's is that of the correlation, squared. In studies of normal noise the jackknife of slopes
-    covers 94 to 95 % with 5 to 40 units, and 90 to 94 % where noise grows with the distance from
+    covers 93 to 96 % with 5 to 40 units, and 90 to 94 % where noise grows with the distance from
     the mean of `x` and `x` is drawn (`python -m sim.calibrate`).
 
     Args:
