@@ -1,8 +1,8 @@
 """95 % intervals from estimates that leave one unit out each.
 
 For estimates that are no means, of few units: percentiles of a bootstrap over five covered 86 to
-92 % of slopes, R2 and correlations, since resamples repeat units and so look less noisy. `python -m sim.calibrate` prints
-how often these cover.
+92 % of slopes, R2 and correlations, since resamples repeat units and so look less noisy. `python -m
+sim.calibrate` prints how often these cover.
 """
 
 import numpy as np
