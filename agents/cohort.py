@@ -15,8 +15,10 @@ from agents.theory import CONTROL, Theory, plain
 OURS = ("id", "value", "target", "profile", "model")
 TAKEN = ("agent_id", "agent", "member", "method")  # columns that the tables of a run have already
 KINDS = {".csv": "CSV", ".json": "JSON"}
-WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")  # 64 bits hold them
-DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
+WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # 64 bits hold them
+DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?")
+ANGLE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # float takes 4_5 too
+SHOWN = 80  # characters of a cell in a refusal
 BEYOND = "number beyond 64 bits"
 Row = Mapping[str, Any]
 
@@ -40,6 +42,10 @@ def from_file(theory: Theory, path: str, max_mib: float = 64) -> list[Member]:
     Raises:
         ValueError: in a sentence with row and column.
     """
+    if not isinstance(path, str) or not path.strip():
+        raise ValueError(f"path must name a cohort's .csv or .json file, got {path!r}")
+    if isinstance(max_mib, bool) or not isinstance(max_mib, int | float) or not max_mib > 0:
+        raise ValueError(f"max_mib must be a number above 0, got {max_mib!r}")
     file = Path(path).expanduser()
     kind = KINDS.get(file.suffix.lower())
     if kind is None:
@@ -115,12 +121,15 @@ def _json(text: str, path: str) -> list[Row]:
                     f"or null, got {json.dumps(cell)[:60]}"
                 )
     for name in set(names) - set(OURS):
-        kinds = {_kind(row.get(name)) for row in rows} - {None}
+        cells = [row.get(name) for row in rows]
+        kinds = {_kind(cell) for cell in cells} - {None}
         if len(kinds) > 1 or kinds == {BEYOND}:
             raise ValueError(
                 f"column {name!r} of {path!r} must hold one kind of value, got "
                 f"{' and '.join(sorted(map(str, kinds)))}"
             )
+        if any(isinstance(cell, float) for cell in cells):
+            rows = [row | {name: _real(row.get(name))} for row in rows]
     return [{name: row.get(name) for name in names} for row in rows]
 
 
@@ -128,7 +137,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"an object must name each column once, got {name!r} twice")
+            raise ValueError(f"an object must have each name once, got {name!r} twice")
     return dict(pairs)
 
 
@@ -137,17 +146,25 @@ def _no_number(got: str) -> None:
 
 
 def _kind(cell: Any) -> str | None:
-    """What a JSON value is; a whole number beyond 64 bits is of no kind that tables have."""
+    """What a JSON value is; a number that 64 bits do not hold is of no kind that tables have."""
     if cell is None:
         return None
     if isinstance(cell, bool):
         return "true or false"
     if isinstance(cell, str):
         return "text"
-    return "number" if abs(cell) < 2**63 else BEYOND
+    held = math.isfinite(cell) if isinstance(cell, float) else -(2**63) <= cell < 2**63
+    return "number" if held else BEYOND
+
+
+def _real(cell: float | None) -> float | None:
+    return None if cell is None else float(cell)
 
 
 def _check_columns(names: Sequence[str], path: str) -> None:
+    for name in names:
+        if (meant := name.strip().lower()) in OURS and name != meant:
+            raise ValueError(f"column {name!r} of {path!r} must be written {meant!r}: it is ours")
     if not {"value", "target", "profile"} & set(names):
         raise ValueError(
             f"a cohort needs a column value, target or profile, got {', '.join(names)} in {path!r}"
@@ -163,7 +180,9 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
     """The member of row `n`, 1 being the first below the header."""
 
     def fault(column: str, rule: str) -> ValueError:
-        return ValueError(f"row {n}, column {column!r} of {path!r} {rule}, got {row[column]!r}")
+        got = repr(row[column])
+        got = got if len(got) <= SHOWN else f"{got[:SHOWN]}..."
+        return ValueError(f"row {n}, column {column!r} of {path!r} {rule}, got {got}")
 
     for column, cell in row.items():
         if isinstance(cell, str) and not _encodable(cell):
@@ -175,8 +194,9 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
     value, target, profile = (row.get(k) for k in ("value", "target", "profile"))
     if target is not None:
         try:
-            target = math.nan if isinstance(target, bool) else float(target)
-        except (TypeError, ValueError):
+            written = not isinstance(target, str) or ANGLE.fullmatch(target.strip())
+            target = float(target) if written and not isinstance(target, bool) else math.nan
+        except (TypeError, ValueError, OverflowError):
             target = math.nan
         if not -180 <= target <= 180:
             raise fault("target", "must be an angle, -180..180 degrees")
@@ -216,9 +236,9 @@ def _encodable(text: str) -> bool:
 def _mixed(theory: Theory, name: str, profile: Any, fault: Any, more: Mapping[str, Any]) -> Member:
     if isinstance(profile, str):
         try:
-            profile = json.loads(profile)
-        except ValueError as told:
-            raise fault("must be a JSON object of orientations and weights") from told
+            profile = json.loads(profile, object_pairs_hook=_once, parse_constant=_no_number)
+        except (ValueError, RecursionError) as told:
+            raise fault(f"must be a JSON object of orientations and weights ({told})") from told
     if not isinstance(profile, dict):
         raise fault("must be a JSON object of orientations and weights")
     try:

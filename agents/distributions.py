@@ -17,6 +17,9 @@ from agents.theory import CONTROL, Theory, check_angle
 def by_grid(theory: Theory, name: str, n: int, low: float, high: float) -> list[Member]:
     """`n` members at equal steps from `low` to `high`, degrees, both included.
 
+    Over the whole circle both ends are one angle, which only one member has: the steps then go
+    round and end one before `high`.
+
     Args:
         theory: names nothing here; it is handed to every kind of population.
         name: of the population, the value of all members.
@@ -28,7 +31,8 @@ def by_grid(theory: Theory, name: str, n: int, low: float, high: float) -> list[
     if low > high:
         raise ValueError(f"low must not be above high, got {low:g} and {high:g}")
     n = _whole("n", n, 1)
-    angles = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
+    ends = high - low < 360
+    angles = np.linspace(low, high, n, endpoint=ends) if n > 1 else np.array([(low + high) / 2])
     return _members(name, angles)
 
 
@@ -72,6 +76,8 @@ def by_percentiles(
         percentiles: angles at equal steps of probability from 0 to 1, ascending, degrees; linear
             between two, so that an angle which several percentiles share stays shared.
     """
+    if not isinstance(percentiles, Sequence) or isinstance(percentiles, str):
+        raise ValueError(f"percentiles must be a list of angles, got {percentiles!r}")
     angles = np.array([check_angle("percentile", angle) for angle in percentiles])
     if len(angles) < 2 or (np.diff(angles) < 0).any():
         raise ValueError(f"percentiles must be two ascending angles or more, got {len(angles)}")

@@ -70,6 +70,8 @@ def by_angles(theory: Theory, targets: Sequence[float], n_each: int) -> list[Mem
     """
     if isinstance(n_each, bool) or not isinstance(n_each, int) or n_each < 1:
         raise ValueError(f"n_each must be a whole number, 1 or more, got {n_each!r}")
+    if not isinstance(targets, Sequence) or isinstance(targets, str):
+        raise ValueError(f"targets must be a list of angles, got {targets!r}")
     angles = [check_angle("target", target) for target in targets]
     if not angles or len({angle % 360 for angle in angles}) < len(angles):
         raise ValueError(f"targets must be different angles, at least one, got {list(targets)}")
@@ -87,6 +89,11 @@ def by_model(parts: Mapping[str, Sequence[Member] | None]) -> list[Member]:
         parts: name of the model -> its members; None leaves one out. Members' names get the
             model's behind them, since the same ones may stand in several.
     """
+    if not isinstance(parts, Mapping):
+        raise ValueError(f"parts must map models to populations, got {parts!r}")
+    for model, members in parts.items():
+        if members is not None and not isinstance(members, Sequence):
+            raise ValueError(f"part {model!r} must be a population or null, got {members!r}")
     found = [
         replace(member, name=f"{member.name}@{model}", model=model)
         for model, members in parts.items()

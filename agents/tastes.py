@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from agents.base import Rows
 from agents.scripted import Softmax
 
+MOST = 1e9  # weight: far from where a utility would overflow
+
 
 class _Taste(Softmax):
     """Has a taste of its own and no target: a control to every orientation."""
@@ -27,16 +29,16 @@ class FehrSchmidt(_Taste):
     beta <= alpha and 0 <= beta < 1; other weights are allowed here.
 
     Args:
-        alpha: weight of being behind, per point.
-        beta: weight of being ahead, per point.
+        alpha: weight of being behind, per point, within -1e9..1e9.
+        beta: weight of being ahead, per point, within -1e9..1e9.
         temperature: see `Softmax`; payoff points.
     """
 
     def __init__(self, alpha: float, beta: float, temperature: float):
         super().__init__(temperature)
         for name, got in (("alpha", alpha), ("beta", beta)):
-            if isinstance(got, bool) or not isinstance(got, int | float) or not np.isfinite(got):
-                raise ValueError(f"{name} must be a finite number, got {got!r}")
+            if isinstance(got, bool) or not isinstance(got, int | float) or not abs(got) <= MOST:
+                raise ValueError(f"{name} must lie in {-MOST:g}..{MOST:g}, got {got!r}")
         self.alpha, self.beta = float(alpha), float(beta)
 
     def utility(self, rows: Rows) -> NDArray[np.float64]:

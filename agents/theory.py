@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from agents.base import Member
 
 CONTROL = "control"
+LIGHTEST, HEAVIEST = 1e-9, 1e9  # weights in a profile
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Theory:
         """Member of a mixture of orientations, by their weights.
 
         Its target is the angle of the sum of the orientations' directions, each as long as its
-        weight; its definition says each in words, with its share in percent.
+        weight; its definition says each in words, with its share in percent (ten digits at most).
 
         Raises:
-            ValueError: an unknown orientation, a weight that is not above 0, or directions that
-                cancel out and leave no angle.
+            ValueError: an unknown orientation, a weight that is not a number within 1e-9..1e9, or
+                directions that cancel out and leave no angle.
         """
         if not profile:
             raise ValueError("a profile must name at least one orientation, got none")
@@ -81,8 +82,12 @@ class Theory:
             self.member(value, name)  # refuses an unknown one
             if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise ValueError(f"weight of {value!r} must be a number, got {weight!r}")
-            if not 0 < weight < math.inf:
+            if not weight > 0:
                 raise ValueError(f"weight of {value!r} must be above 0, got {weight!r}")
+            if not LIGHTEST <= weight <= HEAVIEST:
+                raise ValueError(
+                    f"weight of {value!r} must lie in {LIGHTEST:g}..{HEAVIEST:g}, got {weight!r}"
+                )
         whole = math.fsum(profile.values())
         shares = {value: weight / whole for value, weight in profile.items()}
         turns = {value: math.radians(self.orientations[value].angle) for value in shares}
@@ -91,12 +96,17 @@ class Theory:
         if math.hypot(own, other) < 1e-9:
             raise ValueError(f"the orientations of a profile cancel out, got {dict(profile)}")
         angle = math.degrees(math.atan2(other, own))
-        label = " + ".join(f"{share:.0%} {value}" for value, share in shares.items())
+        label = " + ".join(f"{_percent(share)} {value}" for value, share in shares.items())
         parts = [
-            f"In {share:.0%} of what they care about: {self.orientations[value].definition}"
+            f"In {_percent(share)} of what they care about: {self.orientations[value].definition}"
             for value, share in shares.items()
         ]
         return Member(name, label, angle, " ".join(parts), dict(profile))
+
+
+def _percent(share: float) -> str:
+    """A share in percent, to ten digits: other profiles have other words, none of them 0%."""
+    return f"{plain(float(f'{100 * share:.10g}'))}%"
 
 
 def check_angle(name: str, got: object) -> float:

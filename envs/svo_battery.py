@@ -26,6 +26,8 @@ class SVOBattery(Allocation):
         unit: str,
         other: str,
     ):
+        if not isinstance(parts, Mapping):
+            raise ValueError(f"parts must map names to allocation games, got {parts!r}")
         games = {name: game for name, game in parts.items() if game is not None}
         if not games or not all(isinstance(game, Allocation) for game in games.values()):
             got = {name: type(game).__name__ for name, game in parts.items()}

@@ -17,10 +17,15 @@ from rich.progress import track
 from rich.table import Table
 
 from sim.analysis import human
+from sim.analysis.association import associated, kappa, kappa_bounds, pearson, ranks
+from sim.analysis.dose_response import line, line_bounds
+from sim.analysis.drift import within_slope
 from sim.analysis.intervals import wilson
+from sim.analysis.jackknife import bounds, correlation_bounds
 from sim.analysis.order_effects import order_effects
 from sim.analysis.prompt_sensitivity import SOURCES, jackknife
 from sim.analysis.revealed_angle import revealed_angle
+from sim.analysis.scores import cell
 from sim.analysis.slider import category
 from sim.analysis.svo_scores import svo_scores
 from sim.configs import compose
@@ -179,7 +184,8 @@ def sensitivity_studies(n: int, seed: int) -> pl.DataFrame:
     96 agents: four orientations, two methods with three wordings each, four agents in each cell;
     each has two sheets in each of two orders. Effects of levels are fixed and have the planted
     spread; noise between agents of one cell and between sheets is normal. The truth is the
-    effects' variance in the whole; noise between agents ends up in `interactions`.
+    effects' variance in the whole. Noise between agents ends up in `repeat` for the most part, and
+    makes the factors that vary between agents a little too large, by (levels - 1) / agents of it.
     """
     orientation, method, wording, _, order, _ = np.indices((4, 2, 3, 4, 2, 2)).reshape(6, -1)
     agent = np.arange(96).repeat(4)
@@ -224,11 +230,80 @@ def _sensitivity_table(n: int, seed: int) -> Table:
     return table
 
 
+FEW = (5, 12, 20, 40)  # agents, below the number from which on the bootstrap is used
+SLOPE, RHO = 0.8, 0.6  # planted
+
+
+def few_studies(n_agents: int, n: int, seed: int) -> pl.DataFrame:
+    """Intervals of few units in `n` studies of `n_agents`, a row for each measure of each.
+
+    Two normal scores of correlation 0.6, of which one is a line of slope 0.8 on the other; three
+    categories that agree beyond chance in 0.4 of agents; and no drift over 18 items of unequal
+    ease in orders of their own. Rank correlation is that of the normal distribution.
+    """
+    rng, rows, unit = np.random.default_rng([seed, n_agents]), [], np.arange(n_agents)
+    sd = SLOPE * np.sqrt(1 / RHO**2 - 1)
+    truths = {"slope": SLOPE, "r2": RHO**2, "pearson": RHO}
+    truths |= {"spearman": 6 / np.pi * np.arcsin(RHO / 2), "kappa": 0.4, "drift": 0.0}
+    for _ in track(range(n), f"{n_agents} agents", console=Console(stderr=True)):
+        x = rng.normal(size=n_agents)
+        y = SLOPE * x + rng.normal(0, sd, n_agents)
+        both = np.stack([x, y], axis=1)
+        kinds = rng.integers(3, size=(n_agents, 2))
+        kinds[:, 1] = np.where(rng.random(n_agents) < 0.4, kinds[:, 0], kinds[:, 1])
+        slope, r2 = line_bounds(x, y, unit, rng)
+        found = {
+            "slope": (line(x, y)[0], *slope[:2]),
+            "r2": (line(x, y)[1], *r2[:2]),
+            "drift": _no_drift(n_agents, rng),
+        }
+        for measure, score, by in (
+            ("pearson", lambda at, b=both: pearson(b[at]), correlation_bounds),
+            ("spearman", lambda at, b=both: pearson(ranks(b[at])), correlation_bounds),
+            ("kappa", lambda at, k=kinds: kappa(k[at]), kappa_bounds),
+        ):
+            one = associated(unit, unit, score, rng, by)
+            found[measure] = (one["estimate"], one["low"], one["high"])
+        rows += [(m, truths[m], *map(cell, ends)) for m, ends in found.items()]
+    names = ["measure", "truth", "estimate", "low", "high"]
+    return pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
+
+
+def _no_drift(n_agents: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Slope and interval of agents who do not drift, over 18 items."""
+    agent, item = np.indices((n_agents, 18)).reshape(2, -1)
+    step = rng.random((n_agents, 18)).argsort(1).ravel().astype(float)
+    ease, level = rng.normal(size=18), rng.normal(size=n_agents)
+    y = ease[item] + level[agent] + rng.normal(size=len(item))
+    slope, without, _ = within_slope(step, y, item, agent, agent)
+    return slope, *bounds(slope, without)[:2]
+
+
+def _few_table(n: int, seed: int) -> Table:
+    table = Table(title=f"Intervals of few agents: {n:,} studies each")
+    for name in ("agents", "measure", "truth", "mean", "no interval", "intervals that cover it"):
+        table.add_column(name, justify="right")
+    for n_agents in FEW:
+        for (measure,), part in few_studies(n_agents, n, seed).group_by(
+            "measure", maintain_order=True
+        ):
+            known = part.drop_nulls("low")
+            covers = (known["low"] <= known["truth"]) & (known["truth"] <= known["high"])
+            table.add_row(
+                str(n_agents), str(measure), f"{part['truth'][0]:.3f}",
+                f"{part['estimate'].mean():.3f}", f"{1 - len(known) / len(part):.1%}",
+                f"{covers.mean():.1%}",
+            )  # fmt: skip
+        table.add_section()
+    return table
+
+
 def main() -> int:
     """Prints the tables; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.calibrate", description=__doc__)
     parser.add_argument("--agents", type=int, default=1000, help="for each angle and beta")
     parser.add_argument("--studies", type=int, default=500, help="with and without position bias")
+    parser.add_argument("--few", type=int, default=2000, help="studies of few agents")
     parser.add_argument("--people", type=int, default=5000, help="answer patterns drawn")
     parser.add_argument("--seed", type=int, default=0)
     told = parser.parse_args()
@@ -240,6 +315,7 @@ def main() -> int:
     console.print(_people_table(told.people, told.seed))
     console.print(_order_table(told.studies, told.seed))
     console.print(_sensitivity_table(told.studies, told.seed))
+    console.print(_few_table(told.few, told.seed))
     return 0
 
 

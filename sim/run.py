@@ -22,7 +22,7 @@ from sim.journal import Journal
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
-from sim.setup import Parts, build, config_hash, inputs, load_config, save_config
+from sim.setup import Parts, build, config_hash, load_config, save_config
 from sim.tables import ITEMS
 
 
@@ -89,7 +89,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _about(
     config: DictConfig, folder: Path, parts: Parts, experiment: str | None
 ) -> dict[str, Any]:
-    hash_ = config_hash(config)
+    hash_ = config_hash(config, parts.inputs)
+    read = parts.inputs | dict(parts.game.checksums)
     about: dict[str, Any] = {}
     begun = None
     if (folder / "manifest.json").exists():
@@ -97,7 +98,6 @@ def _about(
         begun = about["config_hash"]
     elif (folder / ".hydra" / "config.yaml").exists():
         begun = config_hash(load_config(folder))
-    read = inputs(config) | dict(parts.game.checksums)
     for where, checksum in about.get("inputs", {}).items():
         if read.get(where) != checksum:
             raise Refusal(

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from agents.base import Agent
 from envs.base import Game, key
 from sim.cast import Cast
 from sim.errors import Refusal
@@ -36,6 +37,7 @@ class Parts:
     cast: Cast
     backend: Backend | None  # None where no agent speaks
     rules: Rules
+    inputs: dict[str, str]  # see `inputs`
 
 
 def build(config: DictConfig) -> Parts:
@@ -45,15 +47,25 @@ def build(config: DictConfig) -> Parts:
         Refusal: with the rule, the name and the value got.
     """
     try:
+        read = inputs(config)
         game = instantiate(config.env)
         members = instantiate(config.population)
         if not config.agent:
             raise Refusal("agent must name at least one kind of agent, got none")
+        for kind, part in config.agent.items():
+            if isinstance(part, DictConfig) and part and "_target_" not in part:
+                raise Refusal(
+                    f"agent.{kind} must say what it is in _target_, got {', '.join(map(str, part))}"
+                    f" alone: an experiment or an override sets these for agent={kind}, which is "
+                    f"not chosen; choose it too, or leave them out with ~agent.{kind}"
+                )
         agents = {kind: instantiate(part) for kind, part in variants(config.agent).items()}
         items = _payoffs(game)
         for kind, agent in agents.items():
             if agent is None:
                 raise Refusal(f"agent.{kind} must be an agent, got null")
+            if not isinstance(agent, Agent):
+                raise Refusal(f"agent.{kind} must be an agent, got {type(agent).__name__}")
             agent.meet(game.values)
             agent.check_items(items)
         speaks = any(agent.speaks for agent in agents.values())
@@ -71,7 +83,7 @@ def build(config: DictConfig) -> Parts:
             agents, members, backend, len(game.possible_agents), config.n_repeats, game.n_sittings
         )
         if backend is not None:
-            check_length(game, cast, backend, rules.seed)
+            check_length(game, cast, backend, rules.seed, [*map(str, config.agent)])
         limit = config.unread_limit
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")
@@ -81,7 +93,10 @@ def build(config: DictConfig) -> Parts:
         raise Refusal(_cause(fault)) from fault
     except (ValueError, OmegaConfBaseException) as fault:
         raise Refusal(str(fault).splitlines()[0]) from fault
-    return Parts(game, cast, backend, rules)
+    # Loading takes minutes: what was read must be what the record says was read.
+    if changed := sorted(dict(read.items() ^ inputs(config).items())):
+        raise Refusal(f"{', '.join(changed)} must stay as it is while a run starts, got two texts")
+    return Parts(game, cast, backend, rules, read)
 
 
 def _payoffs(game: Game) -> list[np.ndarray]:
@@ -154,16 +169,21 @@ def inputs(config: DictConfig) -> dict[str, str]:
                 with Path(value).expanduser().open("rb") as file:
                     found[at] = hashlib.file_digest(file, "sha256").hexdigest()
 
-    walk(OmegaConf.to_container(config, resolve=True), "")
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain.pop("env", None)  # a game knows the checksums of its own data
+    walk(plain, "")
     return found
 
 
-def config_hash(config: DictConfig) -> str:
-    """Hash of everything that a run's decisions depend on, its files' contents too."""
+def config_hash(config: DictConfig, read: dict[str, str] | None = None) -> str:
+    """Hash of everything that a run's decisions depend on, its files' contents too.
+
+    `read`: the files' checksums, where they are known (`inputs`).
+    """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for name in NOT_HASHED:
         plain.pop(name, None)
     plain["model"] = {k: v for k, v in plain["model"].items() if k not in SIZES}
-    if read := inputs(config):
+    if read := inputs(config) if read is None else read:
         plain["inputs"] = read
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

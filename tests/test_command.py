@@ -117,7 +117,29 @@ def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
         ),
         (
             ["env=svo_battery", "model=pocket", "agent=definition"],
-            "with the shortest replies; conversation=separate asks each item alone",
+            "shortest replies; agent.definition.conversation=separate asks each item alone",
+        ),
+        (
+            [
+                "env=svo_battery",
+                "model=pocket",
+                "agent=definition",
+                "agent.definition.method.place=[system,user]",
+            ],
+            "; agent.definition.conversation=separate asks each item alone",
+        ),
+        (["population=human", "population.percentiles=5"], "must be a list of angles, got 5"),
+        (["population=angles", "population.targets=45"], "must be a list of angles, got 45"),
+        (["env=svo_battery", "env.parts=null"], "parts must map names to allocation games, got"),
+        (
+            ["agent=fehr_schmidt", "agent.fehr_schmidt.alpha=1e308"],
+            "alpha must lie in -1e+09..1e+09",
+        ),
+        (
+            ["agent=linear", "+agent.definition.conversation=separate"],
+            "agent.definition must say what it is in _target_, got conversation alone: an "
+            "experiment or an override sets these for agent=definition, which is not chosen; "
+            "choose it too, or leave them out with ~agent.definition",
         ),
     ],
 )
@@ -126,6 +148,37 @@ def test_bad_input_gets_one_sentence_before_anything_runs(sim, words, sentence):
     assert status == 2 and sentence in err and out == ""
     assert "Traceback" not in err and not list(Path().rglob("decisions.parquet"))
     assert len([line for line in err.splitlines() if line.startswith("refused: ")]) == 1
+
+
+def test_another_agent_in_an_experiment_leaves_no_half_agent_or_is_refused(sim):
+    words = ("experiment=instruments_agree", "agent=linear", "population.shares.control=0",
+             "population.shares.prosocial=0.4", "population.n=5", "analysis=[]")  # fmt: skip
+    status, _, err = sim(*words)
+    assert status == 2 and "~agent.definition" in err and len(err.splitlines()) == 1
+    assert sim(*words, "~agent.definition")[0] == 0
+
+
+def test_a_file_that_changes_while_a_run_starts_is_refused(monkeypatch, tmp_path):
+    import conftest
+
+    from sim import setup
+    from sim.errors import Refusal
+
+    people = tmp_path / "people.csv"
+    people.write_text("target\n10\n")
+    slow = setup.Cast
+
+    def changes(*arguments):
+        people.write_text("target\n30\n")
+        return slow(*arguments)
+
+    monkeypatch.setattr(setup, "Cast", changes)
+    config = conftest.compose("population=cohort", f"population.path={people}", "agent=linear")
+    with pytest.raises(Refusal, match=r"population\.path must stay as it is"):
+        setup.build(config)
+    monkeypatch.undo()
+    parts = setup.build(config)
+    assert parts.inputs == setup.inputs(config)
 
 
 def test_a_folder_that_cannot_be_made_gets_one_sentence(sim):

@@ -1,4 +1,5 @@
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -202,3 +203,85 @@ def test_labels_name_model_and_method_only_where_they_tell_groups_apart():
     assert [group.label for group in style.groups(one)] == ["linear"]
     assert [group.label for group in style.groups(more)] == ["linear · none", "linear · utility"]
     assert [group.label for group in style.groups(other)] == ["linear · m", "linear · k"]
+
+
+def drifting(targets):
+    rows = [
+        GROUP | COUNTS | {"measure": "choice_vr", "value": f"{t:g}deg", "target": float(t)}
+        | {"context_mode": "shared", "step": step, "n_flat": 0, "estimate": 0.8, "low": 0.7}
+        | {"high": 0.9, "chance": 0.5}
+        for t in targets for step in range(3)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_drift_says_how_many_angles_it_shows_and_gives_each_a_colour():
+    (axes,) = draw("drift", drifting(range(-45, 95, 5))).axes
+    legend = axes.get_legend()
+    assert legend.get_title().get_text() == "12 of 28 shown"
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert (labels[0], labels[11], len(labels)) == ("90°", "-45°", 13)
+    lines = [line for line in axes.lines if line.get_marker() == "o"]
+    assert len({str(line.get_color()) for line in lines}) == 12
+    (axes,) = draw("drift", drifting([0, 30])).axes
+    assert axes.get_legend().get_title().get_text() == ""
+
+
+def test_items_of_their_own_have_one_band_of_chance_and_each_groups_perfect_agent():
+    table = dose().with_columns(
+        pl.when(pl.col("row") == "group").then(20 + pl.col("target") / 20).alias("chance"),
+        pl.when(pl.col("row") == "group")
+        .then(pl.col("target") - 1).otherwise("perfect_low").alias("perfect_low"),
+        pl.when(pl.col("row") == "group")
+        .then(pl.col("target") + 1).otherwise("perfect_high").alias("perfect_high"),
+    )  # fmt: skip
+    figure = draw("dose_response", table)
+    (axes,) = figure.axes
+    (band,) = [patch for patch in axes.patches if patch.get_gid() == "chance"]
+    assert (band.get_y(), band.get_y() + band.get_height()) == (17.75, 24.5)
+    assert not [line for line in axes.lines if line.get_gid() == "chance"]
+    own = [c.get_segments()[0] for c in axes.collections if c.get_gid() == "own"]
+    assert sorted(segment[0][1] for segment in own) == [-45, 0, 45, 90]
+    assert "perfect agent, a group's own items" in texts(figure)
+
+
+def agreeing():
+    about = GROUP | COUNTS | {"first": "svo_generated", "second": "svo_slider", "chance": 0.0}
+    rows = [
+        about | {"measure": "spearman", "scope": "across", "estimate": 0.9, "low": 0.6}
+        | {"high": 1.0},
+        about | {"measure": "spearman", "scope": "within", "estimate": None, "n": 0},
+        about | {"measure": "vrc_difference", "scope": "across", "estimate": -0.02}
+        | {"low": -0.11, "high": 0.065},
+    ]  # fmt: skip
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame([names | row for row in rows])
+
+
+def test_agreement_counts_what_it_draws_says_why_a_panel_is_empty_and_has_few_ticks():
+    figure = draw("agreement", agreeing())
+    figure.draw_without_rendering()
+    assert "hvae (n 6, unread 2 %)" in texts(figure)
+    assert "no two of these instruments\nhave categories in common" in texts(figure)
+    right = figure.axes[2]
+    boxes = [label.get_window_extent() for label in right.get_xticklabels() if label.get_text()]
+    inside = [box for box in boxes if box.x1 < figure.bbox.x1]
+    assert all(a.x1 < b.x0 for a, b in pairwise(inside))
+    without = agreeing().with_columns(measure=pl.lit("kappa"), estimate=pl.lit(None, pl.Float64))
+    assert "kappa is not defined:\nall are of one category" in texts(draw("agreement", without))
+
+
+def test_no_share_of_variance_is_drawn_beyond_the_whole():
+    rows = [GROUP | COUNTS | {"source": s, "estimate": e, "low": e - 0.9, "high": e + 0.9}
+            for s, e in (("orientation", 0.9), ("repeat", 0.1))]  # fmt: skip
+    (axes,) = draw("prompt_sensitivity", pl.DataFrame(rows)).axes
+    low, high = axes.get_xlim()
+    assert high == 1
+    assert -0.2 < low < 0
+
+
+def test_a_chance_that_is_one_turn_away_is_no_band():
+    chance = pl.Series("chance", [22.7, 22.7, 22.7, -337.3] + [None] * 4)
+    (axes,) = draw("dose_response", dose().with_columns(chance)).axes
+    assert not [patch for patch in axes.patches if patch.get_gid() == "chance"]
+    assert len([line for line in axes.lines if line.get_gid() == "chance"]) == 2

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 
 from agents.cohort import from_file
 from agents.distributions import by_grid, by_normal, by_percentiles
+from agents.population import by_angles, by_model
 from agents.theory import Theory
 from sim.analyse import analyse
 from sim.analysis import human
@@ -73,6 +74,11 @@ def test_the_human_population_has_the_percentiles_that_analyzers_know():
         (lambda: by_percentiles(THEORY, "p", 2, [1], None), "two ascending"),
         (lambda: by_percentiles(THEORY, "p", 2, [2, 1], None), "two ascending"),
         (lambda: by_percentiles(THEORY, "p", 2, [1, 2], -1), "seed must be"),
+        (lambda: by_percentiles(THEORY, "p", 2, None, None), "must be a list of angles, got None"),
+        (lambda: by_percentiles(THEORY, "p", 2, 5, None), "must be a list of angles, got 5"),
+        (lambda: by_angles(THEORY, 45, 1), "targets must be a list of angles, got 45"),
+        (lambda: by_model(3), "parts must map models to populations, got 3"),
+        (lambda: by_model({"a": 3}), "part 'a' must be a population or null, got 3"),
         (lambda: by_grid(THEORY, None, 2, 0, 1), "name must be a word .* got None"),
         (lambda: by_grid(THEORY, "control", 2, 0, 1), "'control' means no orientation"),
     ],
@@ -144,7 +150,15 @@ CSV_FAULTS = {
     "target\n": "at least one row",
     "target,x,\n1,2,\n": "every column of .* needs a name, column 3 has none",
     "id,target\n45,1\n,2\n45,3\n": "got '45' in rows 1 and 3",
-}
+    'profile\n"{""altruistic"": 1, ""altruistic"": 3}"\n':
+        "row 1, column 'profile'.*each name once, got 'altruistic' twice",
+    "target\n4_5\n": "row 1, column 'target'.*got '4_5'",
+    "target\n٤٥\n": "row 1, column 'target'",
+    "Value\naltruistic\n": "column 'Value' of .* must be written 'value'",
+    "ID,target\na,1\n": "column 'ID' of .* must be written 'id'",
+    f"target,profile\n1,\n,{'[' * 20_000}\n": "row 2, column 'profile'",
+    'profile\n"{""altruistic"": 1e-12}"\n': "must lie in 1e-09..1e\\+09",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", CSV_FAULTS, ids=range(len(CSV_FAULTS)))
@@ -165,9 +179,11 @@ def test_a_faulty_cohort_is_refused_in_a_sentence_with_row_and_column(tmp_path, 
         ('[{"target": 1, "x": [1]}]', "row 1, column 'x'"),
         ('[{"target": true}]', "row 1, column 'target'"),
         ('[{"target": 1, "x": 1}, {"target": 1, "x": "a"}]', "one kind of value, got number and"),
-        ('[{"target": 1, "x": 1e30}]', "got number beyond 64 bits"),
+        ('[{"target": 1, "x": 1000000000000000000000}]', "got number beyond 64 bits"),
+        ('[{"target": 1, "x": 1e400}]', "got number beyond 64 bits"),
+        ('[{"Target": 1}]', "column 'Target' .* must be written 'target'"),
         ("[" * 100_000, "no JSON file"),
-        ('[{"target": 1, "target": 2}]', "name each column once, got 'target' twice"),
+        ('[{"target": 1, "target": 2}]', "each name once, got 'target' twice"),
         ('[{"profile": {"altruistic": 1, "altruistic": 2}}]', "got 'altruistic' twice"),
         ('[{"target": NaN}]', "a number must be finite, got NaN"),
         ('[{"target": 1},]', "no JSON file"),
@@ -258,3 +274,54 @@ def test_any_preset_can_be_the_population_of_one_of_several_models():
     names = [member.name for member in instantiate(config.population)]
     assert len(names) == 8
     assert "grid-0@large" in names
+
+
+def test_a_grid_over_the_whole_circle_has_no_angle_twice():
+    assert targets(by_grid(THEORY, "g", 4, -180, 180)) == [-180, -90, 0, 90]
+    assert targets(by_grid(THEORY, "g", 1, -180, 180)) == [0]
+
+
+def test_profiles_that_differ_have_words_that_differ_and_no_share_of_nothing():
+    def words(*weights):
+        member = THEORY.mixture(dict(zip(("altruistic", "competitive"), weights, strict=True)), "m")
+        return member.value, member.definition
+
+    assert words(0.501, 0.499)[0] == "50.1% altruistic + 49.9% competitive"
+    for one, other in (((0.501, 0.499), (0.499, 0.501)), ((2, 1), (2.0001, 1))):
+        for first, second in zip(words(*one), words(*other), strict=True):
+            assert first != second
+    assert words(0.004, 0.996)[0] == "0.4% altruistic + 99.6% competitive"
+    assert "In 0.4% of what" in words(0.004, 0.996)[1]
+    assert words(1e-9, 1e9)[0].startswith("1e-16% ")
+    assert words(0.1, 0.2)[0] == "33.33333333% altruistic + 66.66666667% competitive"
+
+
+def test_large_numbers_are_numbers_where_a_column_has_fractions(tmp_path):
+    path = tmp_path / "people.json"
+    path.write_text('[{"target": 1, "x": 1e20}, {"target": 2, "x": 3}, {"target": 3, "x": null}]')
+    assert [m.cohort["x"] for m in from_file(THEORY, str(path))] == [1e20, 3.0, None]
+    config = compose("population=cohort", f"population.path={path}", "agent=linear")
+    assert build(config).cast.table["x"].to_list() == [1e20, 3.0, None]
+
+
+def test_a_refusal_shows_the_beginning_of_a_long_cell(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text(f"profile\n{'[' * 20_000}\n")
+    with pytest.raises(ValueError, match="profile") as told:
+        from_file(THEORY, str(path))
+    assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("population.path=null", "path must name a cohort's .csv or .json file, got None"),
+        ("population.max_mib=abc", "max_mib must be a number above 0, got 'abc'"),
+        ("population.max_mib=null", "max_mib must be a number above 0, got None"),
+    ],
+)
+def test_a_cohort_without_a_path_or_a_size_is_refused_in_a_sentence(tmp_path, word, sentence):
+    path = tmp_path / "people.csv"
+    path.write_text("target\n1\n")
+    with pytest.raises(Refusal, match=sentence):
+        build(compose("population=cohort", f"population.path={path}", word, "agent=linear"))

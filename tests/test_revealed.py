@@ -11,6 +11,7 @@ from sim.analysis.choice_model import logit
 from sim.analysis.revealed import Choices, cones, revealed
 from sim.analysis.revealed_angle import revealed_angle
 from sim.calibrate import only
+from sim.plots import revealed_angle as drawing
 from sim.tables import load
 
 
@@ -200,3 +201,32 @@ def test_a_group_of_separable_agents_has_no_interval(play):
     row = revealed_angle(load(run), 0).filter(row="group").row(0, named=True)
     assert row["separable"] == 1
     assert (row["low"], row["high"], row["interval"]) == (None, None, None)
+
+
+def test_a_cone_lies_about_its_estimate_all_round_the_circle():
+    for angle in (100.0, 170.0, 180.0, -180.0, -170.0, -100.0, 0.0):
+        found = revealed(drawn(40, angle, 1e6, 3))
+        middle = (found.cone_low + found.cone_high) / 2
+        assert middle[0] == pytest.approx(found.angle[0])
+        assert found.low[0] <= found.angle[0] <= found.high[0]
+
+
+def test_a_figures_cones_lie_about_the_dot_of_their_group(play):
+    targets = [100.0, 170.0, 180.0, -170.0]
+    run = play("env=svo_ring", "population=angles", f"population.targets={targets}",
+               "population.n_each=6", "agent=linear")  # fmt: skip
+    (axes,) = drawing.revealed_angle(revealed_angle(load(run), 0)).axes
+    dots = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines
+            if line.get_marker() == "o"}  # fmt: skip
+    assert len(dots) == 4
+    for cone in (c for c in axes.collections if c.get_gid() == "cone"):
+        for (low, y), (high, _) in cone.get_segments():
+            assert (low + high) / 2 == pytest.approx(dots[y])
+
+
+def test_the_caption_says_how_many_uniform_responders_have_no_angle(play):
+    run = play("agent=random", "env=svo_slider", only(prosocial=6))
+    none = 1 - revealed_angle(load(run), 0)["chance"].mean()
+    assert 0.87 < none < 0.97
+    caption = " ".join((drawing.revealed_angle.__doc__ or "").split())
+    assert "nor have nine in ten uniform responders, or a few more" in caption

@@ -5,10 +5,11 @@ import polars as pl
 import pytest
 
 from sim import calibrate
-from sim.analysis.agreement import agreement
+from sim.analysis.agreement import _angle_rows, agreement
 from sim.analysis.association import kappa, pearson, ranks, same
-from sim.analysis.dose_response import dose_response, line
-from sim.analysis.drift import drift
+from sim.analysis.dose_response import dose_response, line, line_bounds
+from sim.analysis.drift import drift, within_slope
+from sim.analysis.jackknife import bounds, correlation_bounds
 from sim.analysis.order_effects import order_effects, position_bias
 from sim.analysis.prompt_sensitivity import prompt_sensitivity, variance_shares
 from sim.analysis.scores import unwrapped
@@ -303,3 +304,121 @@ def test_the_jackknife_of_prompt_sensitivity_covers_what_was_planted():
         part = found.filter(source=source)
         assert part["covered"].mean() >= least  # 40 studies; `python -m sim.calibrate` has 500
         assert part["estimate"].mean() == pytest.approx(part["truth"][0], abs=0.03)
+
+
+def test_two_agents_are_too_few_for_a_correlation(play):
+    run = play("agent=softmax", "env=svo_battery", "population=grid", "population.n=4",
+               "env.parts.triple_dominance=null", "env.parts.generated=null")  # fmt: skip
+    table = agreement(load(run), 0)
+    few = table.filter(pl.col("measure").is_in(["pearson", "spearman"]), scope="across")
+    assert (few["n_distinct"] == 4).all()
+    assert few["estimate"].null_count() == few.height == 2
+    assert table.filter(measure="angle_difference")["estimate"].null_count() == 0
+
+
+def apart(first, second) -> dict:
+    """Row of the mean difference of two instruments' angles over agents."""
+    pair = pl.DataFrame({
+        "value": "v", "target": 0.0, "angle": first, "angle_right": second, "vrc": None,
+        "vrc_right": None, "requests": np.arange(len(first)), "scripted": False,
+        "answers": np.arange(len(first)),
+    })  # fmt: skip
+    angles = pair.select("angle", "angle_right").to_numpy()
+    rows = _angle_rows({}, pair, angles, np.ones(len(first), bool), 0)
+    return next(row for row in rows if row["measure"] == "angle_difference")
+
+
+def test_opposite_instruments_differ_by_half_a_turn_and_not_by_nothing():
+    noise = np.array([-4.0, -3, -1, 1, 3, 4])
+    row = apart(noise, np.full(6, 180.0))
+    assert abs(row["estimate"]) == pytest.approx(180)
+    assert row["high"] - row["low"] < 10
+    assert row["p"] < 0.001
+    near = apart(noise + 178, noise[::-1] - 178)
+    assert near["estimate"] == pytest.approx(-4)
+    round_ = apart(np.arange(6) * 60.0 - 180, np.zeros(6))
+    assert [round_[k] for k in ("estimate", "low", "high", "interval", "p")] == [None] * 5
+    assert (round_["n"], round_["n_unscored"]) == (6, 0)
+
+
+def test_intervals_of_few_agents_cover_what_was_planted():
+    for n_agents in (5, 12):
+        found = calibrate.few_studies(n_agents, 400, 1).drop_nulls("low")
+        for (measure,), part in found.group_by("measure"):
+            covers = ((part["low"] <= part["truth"]) & (part["truth"] <= part["high"])).mean()
+            # 400 studies: two standard errors are 2.2 points; the bootstrap covered 82 to 92 %.
+            assert covers >= 0.92, (n_agents, measure)
+
+
+def test_a_jackknife_by_hand():
+    x = np.array([1.0, 2, 4, 5, 8])
+    without = np.array([x[x != gone].mean() for gone in x])
+    low, high, kind = bounds(4.0, without)
+    # Of a mean it is the t interval: sd 2.7386, se 1.2247, t(4) 2.7764.
+    assert (low, high, kind) == (pytest.approx(0.5996, abs=1e-3), pytest.approx(7.4004, abs=1e-3),
+                                 "jackknife")  # fmt: skip
+    assert bounds(4.0, without[:4])[2] is None
+    assert bounds(4.0, np.full(5, 4.0))[2] is None
+    assert bounds(4.0, np.array([4.0, 3, np.nan, 5, 4]))[2] is None
+    low, high, _ = correlation_bounds(0.9, np.array([0.85, 0.95, 0.9, 0.92, 0.8]))
+    assert -1 < low < 0.9 < high < 1
+    assert correlation_bounds(1.0, np.array([0.85, 1, 1, 1, 1]))[2] is None
+
+
+def test_the_line_of_few_agents_has_a_jackknife_and_of_many_a_bootstrap():
+    rng = np.random.default_rng(0)
+    for n, kind in ((4, None), (5, "jackknife"), (49, "jackknife"), (50, "bootstrap")):
+        x, y = rng.normal(size=(2, n))
+        for low, high, got in line_bounds(x, y, np.arange(n), rng):
+            assert got == kind
+            assert kind is None or low < high
+    # R2 lies within 0..1 whatever the sign of the correlation.
+    _, (low, high, _) = line_bounds(x[:9], -x[:9] + 0.1 * y[:9], np.arange(9), rng)
+    assert 0 < low < high < 1
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_the_slope_of_drift_is_the_regression_with_items_and_agents(lost):
+    rng = np.random.default_rng(3)
+    step = rng.random((7, 6)).argsort(1).astype(float)
+    y = rng.normal(size=(7, 6)) + rng.normal(size=6) + rng.normal(size=(7, 1)) - 0.1 * step
+    keep = rng.random((7, 6)) >= lost
+    agent, item = np.nonzero(keep)
+
+    def fitted(rows):
+        dummies = [step[keep][rows], np.eye(7)[agent[rows]], np.eye(6)[item[rows]]]
+        return np.linalg.lstsq(np.column_stack(dummies), y[keep][rows], rcond=None)[0][0]
+
+    slope, without, counts = within_slope(step[keep], y[keep], item, agent, agent)
+    assert slope == pytest.approx(fitted(agent >= 0))
+    left = [fitted(agent != k) for k in range(7)]
+    np.testing.assert_allclose(without, left, atol=0.004 if lost else 1e-9)
+    assert counts.all()
+
+
+def test_drift_of_nothing_read_is_null(play):
+    run = play("agent=follower", "agent.follower.unread=1", "env=svo_slider", only(prosocial=6),
+               "env.item_order=shuffled")  # fmt: skip
+    table = drift(load(run), 0)
+    assert table["estimate"].null_count() == table.height
+    slope = table.filter(measure="slope").row(0, named=True)
+    assert (slope["n"], slope["n_unscored"]) == (0, 6)
+
+
+def test_noise_between_agents_is_in_the_repeats_and_a_little_in_what_varies_between_agents():
+    rng = np.random.default_rng(0)
+    orientation, method, wording, _, order, _ = np.indices((4, 2, 3, 4, 2, 2)).reshape(6, -1)
+    codes = {"orientation": orientation, "method": method, "wording": method * 3 + wording,
+             "order": order}  # fmt: skip
+    agent = np.arange(96).repeat(4)
+    found = [
+        variance_shares(
+            rng.normal(0, np.sqrt(0.43), 96)[agent] + rng.normal(0, np.sqrt(0.57), 384),
+            codes, {"wording": "method"},
+        )
+        for _ in range(100)
+    ]  # fmt: skip
+    mean = {s: np.mean([one[s] for one in found]) for s in found[0]}
+    assert mean["wording"] == pytest.approx(0.43 * 4 / 96, abs=0.006)
+    assert mean["order"] == pytest.approx(0, abs=0.003)
+    assert mean["repeat"] > 0.9 > 0.1 > mean["interactions"]

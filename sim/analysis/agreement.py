@@ -6,9 +6,19 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.angle_scores import angle_scores
-from sim.analysis.association import bootstrap, expected, group_means, kappa, pearson, ranks, same
+from sim.analysis.association import (
+    associated,
+    expected,
+    group_means,
+    kappa,
+    kappa_bounds,
+    pearson,
+    ranks,
+    same,
+)
 from sim.analysis.instrument import instrument
-from sim.analysis.intervals import FEWEST, interval, means, p_value
+from sim.analysis.intervals import FEWEST, interval, means, p_value, share_interval
+from sim.analysis.profile_chance import has_direction
 from sim.analysis.scores import (
     ESTIMATE,
     cell,
@@ -45,15 +55,18 @@ def agreement(tables: Tables, seed: int) -> pl.DataFrame:
 
     `pearson`, `spearman`: correlation of measured angles over agents, each agent's repeats averaged
     first; scope `across` takes all orientations together, `within` what is left after each
-    orientation's mean was taken off (of orientations that five agents or more have).
-    `angle_difference`: first minus second, degrees. `vrc_difference`: the same of chance-corrected
-    value rationality, of agents with a target; where the second instrument's items are new ones of
-    the same geometry, agents that have read nothing show what new payoffs alone do.
+    orientation's mean was taken off (of orientations that five agents or more have). Null below
+    five units: that of two agents is 1 or -1 whatever they do.
+    `angle_difference`: first minus second, degrees, the mean of differences that lie within 180 of
+    their circular mean; null where they go all round the circle. `vrc_difference`: that of
+    chance-corrected value rationality, of agents with a target; where the second instrument's items
+    are new ones of the same geometry, agents that have read nothing show what new payoffs alone do.
     `same_category` and `kappa` (Cohen's): of categories, as the instruments name them in common;
     most frequent category of an agent's repeats, null where two are equally so. Chance is 0, of
-    `same_category` what independent ones would share. Intervals: bootstrap of correlations and
-    categories over agents (those that share all requests are one), else of means. `seed` is the
-    bootstrap's. n counts agents that have both scores.
+    `same_category` what independent ones would share. Intervals, over agents (those that share all
+    requests are one): jackknife of correlations and of kappa below 50 units and bootstrap from
+    there on (`associated` says how often they cover), Wilson's of shares, else those of means.
+    `seed` is the bootstrap's. n counts agents that have both scores.
     """
     table = _scores(tables)
     asked = (
@@ -168,13 +181,19 @@ def _angle_rows(common, pair, angles, both, seed) -> list[dict]:
                 return pearson(ranks(x) if ranked else x)
 
             rng = generator(seed, measure, scope, *common.values())
+            found = associated(np.flatnonzero(use), unit, score, rng)
+            if found["n_distinct"] < FEWEST:
+                found["estimate"] = None
             rows.append(
                 common
                 | {"measure": measure, "scope": scope}
-                | bootstrap(np.flatnonzero(use), unit, score, rng)
+                | found
                 | {"n_unscored": int((~use).sum()), "chance": 0.0, "p": None}
             )
-    differences = {"angle_difference": (angles[:, 0] - angles[:, 1] + 180) % 360 - 180}
+    apart = angles[:, 0] - angles[:, 1]
+    directed = has_direction(apart[both], np.full(both.sum(), 1 / both.sum()))
+    # About their mean: instruments that say the opposite differ by 180 and by -180, not by 0.
+    differences = {"angle_difference": unwrapped(apart)}
     vrc = pair.select("vrc", "vrc_right").cast(pl.Float64).to_numpy()
     if (~np.isnan(vrc).any(1)).any():
         differences["vrc_difference"] = vrc[:, 0] - vrc[:, 1]
@@ -188,22 +207,25 @@ def _angle_rows(common, pair, angles, both, seed) -> list[dict]:
             | {"n_distinct": int(m.n_distinct[0]), "n_unscored": len(pair) - int(m.n[0])}
             | {"chance": 0.0, "p": cell(p_value(m, 0))}
         )
+        if measure == "angle_difference" and not directed:
+            rows[-1] |= dict.fromkeys(("estimate", "low", "high", "interval", "p"))
     return rows
 
 
 def _category_rows(common, pair, names, has, seed) -> list[dict]:
     text = names.fill_null("").to_numpy()
     codes = np.unique(text, return_inverse=True)[1].reshape(text.shape)
-    rows = []
-    for measure, score in (("same_category", same), ("kappa", kappa)):
-        rng = generator(seed, measure, *common.values())
-        rows.append(
-            common
-            | {"measure": measure, "scope": "across"}
-            | bootstrap(
-                np.flatnonzero(has), unit_ids(pair), lambda at, score=score: score(codes[at]), rng
-            )
-            | {"n_unscored": int((~has).sum()), "p": None}
-            | {"chance": cell(expected(codes[has])) if measure == "same_category" else 0.0}
-        )
-    return rows
+    at, unit = np.flatnonzero(has), unit_ids(pair)
+    rng = generator(seed, "kappa", *common.values())
+    agree = np.where(has, codes[:, 0] == codes[:, 1], np.nan)
+    m = means(agree[:, None], unit, rng)
+    low, high, kind = share_interval(m, 0)
+    shared = {"estimate": same(codes[has]), "low": cell(low), "high": cell(high), "interval": kind}
+    shared |= {"n": int(m.n[0]), "n_distinct": int(m.n_distinct[0])}
+    beyond = associated(at, unit, lambda at: kappa(codes[at]), rng, kappa_bounds)
+    more = {"scope": "across", "n_unscored": int((~has).sum()), "p": None}
+    return [
+        common | {"measure": "same_category"} | shared | more
+        | {"chance": cell(expected(codes[has]))},
+        common | {"measure": "kappa"} | beyond | more | {"chance": 0.0},
+    ]  # fmt: skip

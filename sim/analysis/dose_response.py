@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.angle import attainable, uniform_angles
-from sim.analysis.intervals import FEWEST, RESAMPLES, interval, means
+from sim.analysis.intervals import FEWEST, LEVEL, MANY, RESAMPLES, interval, means
+from sim.analysis.jackknife import NONE, Bounds, bounds, correlation_bounds
 from sim.analysis.profile_chance import chance_angles, has_direction
 from sim.analysis.scores import (
     ESTIMATE,
@@ -104,12 +105,12 @@ def _line_rows(same: list[Sheet], asked: pl.DataFrame, seed: int) -> list[dict]:
         known = ~np.isnan(angle)
         x, y, units = target[known], angle[known], unit_ids(agents)[known]
         found, ideal = line(x, y), line(x, perfect[known])
-        draws = _lines(x, y, units, generator(seed, "line", *key.values()))
+        ends = line_bounds(x, y, units, generator(seed, "line", *key.values()))
         for k, name in enumerate(("slope", "r2")):
-            low, high = (None, None) if draws is None else np.quantile(draws[:, k], [0.025, 0.975])
+            low, high, kind = ends[k]
             rows.append(
                 {"row": name, **key, "estimate": cell(found[k]), "low": cell(low)}
-                | {"high": cell(high), "interval": None if draws is None else "bootstrap"}
+                | {"high": cell(high), "interval": kind}
                 | {"n": int(known.sum()), "n_distinct": len(np.unique(units))}
                 | {"n_unscored": int((~known).sum()), "unread": unread_share(agents)}
                 | {"left_out": left_out(agents), "chance": 0.0 if name == "slope" else None}
@@ -131,20 +132,59 @@ def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return slope, np.nan if whole < 1e-9 else float(slope * (dx * dy).sum() / whole)
 
 
-def _lines(x, y, units, rng: np.random.Generator) -> np.ndarray | None:
-    """Bootstrap lines (RESAMPLES, 2) over units; None below 5 of them or without a spread."""
+def line_bounds(x, y, units, rng: np.random.Generator) -> tuple[Bounds, Bounds]:
+    """Intervals of slope and R2 over units: bootstrap from 50 of them on, jackknife from 5.
+
+    R2's is that of the correlation, squared. In studies of normal noise the jackknife of slopes
+    covers 93 to 96 % with 5 to 40 units, and 90 to 94 % where noise grows with the distance from
+    the mean of `x` and `x` is drawn (`python -m sim.calibrate`).
+
+    Args:
+        x: (n,), degrees.
+        y: (n,), degrees.
+        units: (n,) ids.
+        rng: of the bootstrap.
+    """
     _, index = np.unique(units, return_inverse=True)
     n = int(index.max(initial=-1)) + 1
-    if n < FEWEST or np.isnan(line(x, y)).any():
-        return None
-    moments = [np.ones_like(x), x, y, x * x, x * y, y * y]
-    sums = np.stack([np.bincount(index, m, n) for m in moments], axis=1)
-    total = np.stack([sums[rng.integers(n, size=n)].sum(0) for _ in range(RESAMPLES)])
+    slope, r2 = line(x, y)
+    if n < FEWEST or np.isnan([slope, r2]).any():
+        return NONE, NONE
+    # About the means, which the sums of squares need for their digits.
+    sums = _moments(x - x.mean(), y - y.mean(), index, n)
+    if n < MANY:
+        slopes, r = _slopes(sums.sum(0) - sums)
+        low, high, kind = correlation_bounds(float(np.copysign(np.sqrt(r2), slope)), r)
+        return bounds(slope, slopes), (*_squared(low, high), kind)
+    slopes, r = _slopes(np.stack([sums[rng.integers(n, size=n)].sum(0) for _ in range(RESAMPLES)]))
+    known = ~np.isnan(r)
+    if not known.any():
+        return NONE, NONE
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    first, second = (np.quantile(found[known], tails).tolist() for found in (slopes, r**2))
+    return (*first, "bootstrap"), (*second, "bootstrap")
+
+
+def _moments(x: np.ndarray, y: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+    """Sums (n, 6) of each unit's rows: of 1, x, y, x x, x y, y y."""
+    terms = [np.ones_like(x), x, y, x * x, x * y, y * y]
+    return np.stack([np.bincount(index, term, n) for term in terms], axis=1)
+
+
+def _slopes(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and correlation (n,) from sums (n, 6); NaN where x or y does not vary."""
     size, sx, sy, xx, xy, yy = total.T
-    sxx, sxy, syy = xx - sx**2 / size, xy - sx * sy / size, yy - sy**2 / size
-    known = (sxx > 1e-9) & (syy > 1e-9)
-    slope = sxy[known] / sxx[known]
-    return np.stack([slope, slope * sxy[known] / syy[known]], axis=1) if known.any() else None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sxx, sxy, syy = xx - sx**2 / size, xy - sx * sy / size, yy - sy**2 / size
+        vary = (sxx > 1e-9) & (syy > 1e-9)
+        sxx, syy = np.where(vary, sxx, np.nan), np.where(vary, syy, np.nan)
+        return sxy / sxx, sxy / np.sqrt(sxx * syy)
+
+
+def _squared(low: float, high: float) -> tuple[float, float]:
+    """The ends of the squares of what lies between; NaN stays NaN."""
+    ends = low**2, high**2
+    return (0.0 if low < 0 < high else min(ends)), max(ends)
 
 
 def _perfect_rows(instrument: str, same: list[Sheet]) -> list[dict]:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtr
 
-from sim.analysis.intervals import interval, means, p_value
+from sim.analysis.intervals import interval, means
+from sim.analysis.jackknife import bounds, errors
 from sim.analysis.scores import (
     ESTIMATE,
     GROUP,
@@ -32,23 +34,27 @@ SCHEMA = {
 _ITEM = ["env", "instrument", "item"]
 _KEYS = [*GROUP, "context_mode"]
 _FLAT = 1e-9  # payoff points: nothing is at stake
+_NO_SPREAD = 1e-9  # squared steps
+_ROUNDS, _SETTLED = 200, 1e-10  # of taking off means in turn, which ends at both effects' fit
 
 
 def drift(tables: Tables, seed: int) -> pl.DataFrame:
     """Rows of `choice_vr` (utility gained of that at stake, 0..1) by step, and of its slope.
 
-    Of members with a target. The slope, per choice, is each agent's own least squares over its
-    read choices, after the mean of the same item over all agents of the group was taken off: so
-    hard items that come late are no drift, provided that the order of items varies
-    (`env.item_order=shuffled`); with one order for all, items and steps are the same thing and the
-    slope is null. Chance is that of uniform choices; 0 for the slope.
+    Of members with a target. The slope, per choice, is that of least squares over the read choices
+    of a group with an effect of each item and of each agent: so hard items that come late are no
+    drift, provided that the order of items varies (`env.item_order=shuffled`); with one order for
+    all, items and steps are the same thing and the slope is null. Its interval is that of a
+    jackknife over agents (those that share all requests are one): they share the items' effects,
+    which are found anew without each. Chance is that of uniform choices; 0 for the slope. `seed`
+    is the bootstrap's, of the steps.
     """
     frame = pooled(_scored(tables))
     asked = requests(tables)
     rows: list[dict] = []
     for key, part in groups(frame, _KEYS):
         same = asked.filter(instrument=key["instrument"])
-        rows += _steps(key, part, same, seed) + _slope(key, part, same, seed)
+        rows += _steps(key, part, same, seed) + _slope(key, part, same)
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -89,53 +95,97 @@ def _steps(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> lis
         values = agents["vr"].fill_null(np.nan).to_numpy()[:, None]
         m = means(values, unit_ids(agents), generator(seed, "drift", step, *key.values()))
         chance = average(here, "by_chance")
-        rows.append(_row(key, "choice_vr", step, m, agents, here, chance, (0.0, 1.0)))
+        low, high, kind = interval(m, 0)
+        found = (m.estimate[0], max(low, 0.0), min(high, 1.0), kind, int(m.n[0]))
+        found = (*found, int(m.n_distinct[0]))
+        rows.append(_row(key, "choice_vr", step, found, agents, here, chance))
     return rows
 
 
-def _slope(key: dict, part: pl.DataFrame, asked: pl.DataFrame, seed: int) -> list[dict]:
-    known = part.drop_nulls("vr")
-    moves = known.group_by("item").agg(pl.col("step").n_unique())["step"].to_numpy()
-    resid = known.with_columns(
-        (pl.col("vr") - pl.col("vr").mean().over("item")).alias("y"),
-        (pl.col("step") - pl.col("step").mean().over("item")).alias("x"),
-    )
-    spread = (pl.col("x") - pl.col("x").mean()).pow(2).sum()
-    both = ((pl.col("x") - pl.col("x").mean()) * (pl.col("y") - pl.col("y").mean())).sum()
-    agents = (
-        part.select("agent_id")
-        .unique()
-        .join(
-            resid.group_by("agent_id").agg(
-                pl.when(spread > 1e-9).then(both / spread).alias("slope")
-            ),
-            on="agent_id",
-            how="left",
-        )
-        .sort("agent_id")
-    )
+def _slope(key: dict, part: pl.DataFrame, asked: pl.DataFrame) -> list[dict]:
+    agents = part.select("agent_id").unique().sort("agent_id")
     agents = agents.join(asked, on="agent_id", how="left", maintain_order="left")
-    values = agents["slope"].fill_null(np.nan).to_numpy()[:, None]
-    if moves.max(initial=0) < 2:
-        values = np.full_like(values, np.nan)
-    m = means(values, unit_ids(agents), generator(seed, "slope", *key.values()))
-    row = _row(key, "slope", None, m, agents, part, 0.0, (-np.inf, np.inf))
-    return [row | {"p": cell(p_value(m, 0))}]
+    unit = pl.DataFrame({"agent_id": agents["agent_id"], "unit": unit_ids(agents)})
+    known = part.drop_nulls("vr").join(unit, on="agent_id", how="left", maintain_order="left")
+    codes = [
+        known[c].rank("dense").to_numpy().astype(int) - 1 for c in ("item", "agent_id", "unit")
+    ]
+    step, vr = (known[c].cast(pl.Float64).to_numpy() for c in ("step", "vr"))
+    slope, without, counts = within_slope(step, vr, *codes)
+    low, high, kind = bounds(slope, without)
+    error = float(errors(without)) if kind else np.nan
+    p = 2 * stdtr(len(without) - 1, -abs(slope / error))
+    n = int(known.filter(counts)["agent_id"].n_unique())
+    row = _row(key, "slope", None, (slope, low, high, kind, n, len(without)), agents, part, 0.0)
+    return [row | {"p": cell(p)}]
 
 
-def _row(key, measure, step, m, agents, decisions, chance, within) -> dict:
-    low, high, kind = interval(m, 0)
+def within_slope(
+    x: np.ndarray, y: np.ndarray, item: np.ndarray, agent: np.ndarray, unit: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Least-squares slope of `y` on `x` with an effect of each item and of each agent.
+
+    Args:
+        x: (n,).
+        y: (n,).
+        item: (n,) 0-based numbers.
+        agent: (n,) 0-based numbers.
+        unit: (n,) 0-based numbers of the units, whose agents are left out together.
+
+    Returns:
+        the slope, NaN where items and agents leave no spread of `x`; those (units,) without one
+        unit each, whose rows then count in no item's mean either; and which rows (n,) are of
+        agents who have a spread of `x`. The second is exact where every agent read every item as
+        often, else nearly so.
+    """
+    x, y = _without_effects(x, item, agent), _without_effects(y, item, agent)
+    if not len(x):
+        return np.nan, np.full(0, np.nan), np.zeros(0, bool)
+    counts = (np.bincount(agent, x**2) > _NO_SPREAD)[agent]
+    units, index = np.unique(unit[counts], return_inverse=True)
+    xx, xy = float(x @ x), float(x @ y)
+    if xx <= _NO_SPREAD:
+        return np.nan, np.full(len(units), np.nan), counts
+    n = len(units)
+    pair, where = np.unique(item[counts] * n + index.ravel(), return_inverse=True)
+    where = where.ravel()
+    x_, y_ = np.bincount(where, x[counts]), np.bincount(where, y[counts])
+    others = np.bincount(item)[pair // n] - np.bincount(where)
+    # To leave out rows moves the item's mean, which takes this much more.
+    more = np.where(others > 0, 1 / np.maximum(others, 1), 0.0)
+    gone_xx = np.bincount(index.ravel(), x[counts] ** 2, n) + np.bincount(pair % n, more * x_**2, n)
+    gone_xy = np.bincount(index.ravel(), (x * y)[counts], n)
+    gone_xy = gone_xy + np.bincount(pair % n, more * x_ * y_, n)
+    left = xx - gone_xx
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return xy / xx, np.where(left > _NO_SPREAD, (xy - gone_xy) / left, np.nan), counts
+
+
+def _without_effects(x: np.ndarray, item: np.ndarray, agent: np.ndarray) -> np.ndarray:
+    """What the means of items and of agents leave of `x` (n,), both together."""
+    for _ in range(_ROUNDS):
+        before = x
+        for code in (agent, item):
+            x = x - (np.bincount(code, x) / np.maximum(np.bincount(code), 1))[code]
+        if not len(x) or np.abs(x - before).max() < _SETTLED:
+            break
+    return x
+
+
+def _row(key, measure, step, found, agents, decisions, chance) -> dict:
+    """A result row; `found`: estimate, low, high, kind of interval, agents, units."""
+    estimate, low, high, kind, n, n_distinct = found
     return {
         "measure": measure,
         **key,
         "step": step,
-        "estimate": cell(m.estimate[0]),
-        "low": cell(max(low, within[0])),
-        "high": cell(min(high, within[1])),
+        "estimate": cell(estimate),
+        "low": cell(low),
+        "high": cell(high),
         "interval": kind,
-        "n": int(m.n[0]),
-        "n_distinct": int(m.n_distinct[0]),
-        "n_unscored": len(agents) - int(m.n[0]),
+        "n": n,
+        "n_distinct": n_distinct,
+        "n_unscored": len(agents) - n,
         "n_flat": int(decisions["flat"].sum()),
         "unread": average(decisions, "lost"),
         "chance": chance,

@@ -50,7 +50,8 @@ class Revealed:
         low, high: 95 % profile interval, low <= high < low + 360, wherever there are choices;
             (-180, 180) where it is the whole circle.
         separable: whether some angle explains every choice without noise.
-        cone_low, cone_high: the angles that do; high >= low, NaN unless separable.
+        cone_low, cone_high: the angles that do; low <= high <= low + 180 about their middle,
+            which lies within -180..180; NaN unless separable.
         n: choices.
         p_zero: of b = 0.
         p_linear: of the linear utility within Fehr-Schmidt's; NaN where payoffs cannot tell them
@@ -95,7 +96,8 @@ def revealed(choices: Choices) -> Revealed:
     n = (chosen >= 0).sum(1)
     whole = 2 * (top - none) <= CHI_1
     low, high = _ends(choices, places, best, top, null, none, ~whole & (n > 0))
-    low, high = np.where(whole, -180.0, low), np.where(whole, 180.0, high)
+    turn = 360 * np.floor((best + 180) / 360)  # the estimate within -180..180, its cone with it
+    low, high = np.where(whole, -180.0, low - turn), np.where(whole, 180.0, high - turn)
     rank = _rank(payoffs, offered, chosen)
     p_zero = np.where(n > 0, chdtrc(np.maximum(rank, 1), np.maximum(2 * (top - none), 0)), np.nan)
     known = (p_zero < 0.05) & (rank == 2)
@@ -108,13 +110,13 @@ def revealed(choices: Choices) -> Revealed:
         for k in range(2)
     ]
     return Revealed(
-        angle=np.where(known, (best + 180) % 360 - 180, np.nan),
+        angle=np.where(known, best - turn, np.nan),
         beta=np.where(known, beta, np.nan),
         low=np.where(n > 0, low, np.nan),
         high=np.where(n > 0, high, np.nan),
         separable=separable,
-        cone_low=cone_low,
-        cone_high=cone_high,
+        cone_low=cone_low - turn,
+        cone_high=cone_high - turn,
         n=n,
         p_zero=p_zero,
         p_linear=p_linear,
@@ -212,8 +214,7 @@ def _ends(choices, places, best, top, null, none, wanted) -> tuple[np.ndarray, n
         end = np.full(len(best), np.nan)
         end[who] = best[who] + side * (inside + outside) / 2
         ends.append(end)
-    turn = 360 * np.floor((best + 180) / 360)  # the estimate within -180..180
-    return ends[0] - turn, ends[1] - turn
+    return ends[0], ends[1]
 
 
 def _fehr_schmidt(choices, places, top, separable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

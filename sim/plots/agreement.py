@@ -4,9 +4,11 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from sim.plots import style
 
+NO_CATEGORIES = "no two of these instruments\nhave categories in common"
 CORRELATION, DIFFERENCE, CATEGORY = "spearman", "vrc_difference", "kappa"
 
 
@@ -17,7 +19,8 @@ def agreement(table: pl.DataFrame) -> Figure:
     Left: rank correlation of measured angles over agents, all orientations together (filled) and
     within orientations (hollow). Middle: agreement of categories beyond chance (Cohen's kappa).
     Right: chance-corrected value rationality on the first instrument minus that on the second.
-    Grey lines: no agreement, no difference.
+    Grey lines: no agreement, no difference. Correlations need five agents, those within
+    orientations five of each.
     """
     pairs = table.select("first", "second").unique().sort("first", "second").rows()
     if not pairs:
@@ -29,17 +32,24 @@ def agreement(table: pl.DataFrame) -> Figure:
     across = table.filter(measure=CORRELATION, scope="across")
     within = table.filter(measure=CORRELATION, scope="within")
     _dots(left, pairs, looks, [(across, False), (within, True)])
-    _dots(middle, pairs, looks, [(table.filter(measure=CATEGORY), False)])
+    kappa = table.filter(measure=CATEGORY)
+    _dots(middle, pairs, looks, [(kappa, False)])
+    if not kappa["estimate"].count():
+        why = "kappa is not defined:\nall are of one category" if kappa.height else NO_CATEGORIES
+        middle.text(0.5, 0.5, why, ha="center", va="center", transform=middle.transAxes,
+                    color="#555555")  # fmt: skip
     _dots(right, pairs, looks, [(table.filter(measure=DIFFERENCE), False)])
     labels = [f"{style.words(a)}\n{style.words(b)}" for a, b in pairs]
     left.set_yticks(range(len(pairs)), labels)
+    for axes in (left, middle, right):
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (middle, right):
         axes.set_yticks(range(len(pairs)), [""] * len(pairs))
     left.set_xlabel("rank correlation of angles")
     middle.set_xlabel("kappa of categories")
     right.set_xlabel("difference of value rationality (VRc)")
     handles = [
-        style.handle(f"{look.label} ({style.counted(look.rows(table))})", look.dot)
+        style.handle(f"{look.label} ({style.counted(_told(look.rows(table)))})", look.dot)
         for look in looks
     ]
     dot = {"marker": "o", "ls": "", "ms": 4.5, "color": "#444444"}
@@ -49,6 +59,12 @@ def agreement(table: pl.DataFrame) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
+    """Those that have an estimate; all where none has."""
+    known = rows.drop_nulls("estimate")
+    return known if known.height else rows
 
 
 def _dots(axes: Axes, pairs: list[tuple], looks: list[style.Group], parts: list) -> None:

@@ -1,5 +1,6 @@
 """Assigned angle against measured angle."""
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from matplotlib.ticker import MultipleLocator
 from sim.plots import style
 
 PERFECT = "#444444"
+SAME = 1e-6  # degrees
 
 
 @style.drawn
@@ -17,9 +19,11 @@ def dose_response(table: pl.DataFrame) -> Figure:
 
     The dark stepped line is the perfect agent of linear utility: an instrument with few
     options cannot show every angle. Where ties leave it a choice, a wide pale bar shows every
-    angle that it may measure. The grey line is the mean of a uniform responder. Dots in a
-    level row do not depend on the assigned angle. In the corner the slope and R² of the straight
-    line over agents, with the slope of the perfect agent at the same angles.
+    angle that it may measure. Where agents answer items of their own, the line is the mean over
+    all items and short dark strokes are the perfect agents of each group's own ones. The grey line
+    is the mean of a uniform responder, a grey band its range over groups with items of their own.
+    Dots in a level row do not depend on the assigned angle. In the corner the slope and R² of the
+    straight line over agents, with the slope of the perfect agent at the same angles.
     """
     dots = table.filter(row="group")
     if not dots.height:
@@ -37,6 +41,9 @@ def dose_response(table: pl.DataFrame) -> Figure:
     ]
     if table.filter(row="perfect").height:
         handles.append(Line2D([], [], color=PERFECT, lw=1.4, label="perfect agent"))
+    if any(_own_items(dots.filter(instrument=name)) for name in instruments):
+        label = "perfect agent, a group's own items"
+        handles.append(Line2D([], [], ls="", marker="_", ms=7, color=PERFECT, label=label))
     handles += style.reference_handles(dots)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(2, len(instruments)))
     return figure
@@ -49,20 +56,49 @@ def _panel(axes: Axes, table: pl.DataFrame, looks: list[style.Group]) -> None:
     if perfect.height:
         _perfect(axes, perfect)
     dots = table.filter(pl.col("row").eq("group") & pl.col("estimate").is_not_null())
-    for level in dots["chance"].drop_nulls().unique().sort():
-        axes.axhline(level, color=style.CHANCE, lw=1.6, gid="chance", zorder=1)
+    own = _own_items(dots)
+    if own:
+        low, high = _chance(dots)
+        axes.axhspan(low, high, color=style.CHANCE, alpha=0.35, lw=0, gid="chance", zorder=0)
+    else:
+        for level in dots["chance"].drop_nulls().unique().sort():
+            axes.axhline(level, color=style.CHANCE, lw=1.6, gid="chance", zorder=1)
     here = [look for look in looks if look.rows(dots).height]
     step = min(1.3, 4 / len(here)) if here else 0.0  # degrees; dots must not hide each other
     for place, look in enumerate(here):
         aside = step * (place - (len(here) - 1) / 2)
         for row in look.rows(dots).drop_nulls("target").iter_rows(named=True):
             style.whisker(axes, (row["target"] + aside, row["estimate"]), row, "y", look.dot)
+            if own and row["perfect_low"] is not None:
+                _own(axes, row["target"] + aside, row["perfect_low"], row["perfect_high"])
     for place, look in enumerate(here):
         axes.text(
             0.02, 0.985 - 0.045 * place, _line(look.rows(table)), color=look.colour, fontsize=7,
             transform=axes.transAxes, va="top",
         )  # fmt: skip
     _ticks(axes, table)
+
+
+def _own_items(dots: pl.DataFrame) -> bool:
+    """Whether groups answered items of their own, by which uniform responders differ."""
+    low, high = _chance(dots)
+    return high - low > SAME
+
+
+def _chance(dots: pl.DataFrame) -> tuple[float, float]:
+    """Lowest and highest chance of groups: far targets have the same one a whole turn away."""
+    levels = dots["chance"].cast(pl.Float64).drop_nulls().to_numpy()
+    if not len(levels):
+        return 0.0, 0.0
+    near = levels - 360 * np.round((levels - levels[0]) / 360)
+    return float(near.min()), float(near.max())
+
+
+def _own(axes: Axes, x: float, low: float, high: float) -> None:
+    """A stroke over the range of the perfect agent on a group's own items, with its middle."""
+    axes.vlines(x, low, high, color=PERFECT, alpha=0.3, lw=3, zorder=1)
+    middle = (low + high) / 2
+    axes.hlines(middle, x - 1.5, x + 1.5, color=PERFECT, lw=1.4, gid="own", zorder=4)
 
 
 def _line(rows: pl.DataFrame) -> str:

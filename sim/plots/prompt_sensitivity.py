@@ -19,7 +19,8 @@ COLOURS = {
 def prompt_sensitivity(table: pl.DataFrame) -> Figure:
     """Shares of the variance of measured angles, with 95 % intervals over agents.
 
-    A factor that does not vary in the run has no bar. `repeat` is what equal prompts differ by.
+    A factor that does not vary in the run has no bar. `repeat` is what sheets of equal prompts
+    differ by, those of other agents too. No share is above 1: intervals end at the axis's end.
     """
     rows = table.drop_nulls("estimate")
     if not rows.height:
@@ -36,6 +37,8 @@ def prompt_sensitivity(table: pl.DataFrame) -> Figure:
             if row["low"] is not None:
                 axes.plot([row["low"], row["high"]], [y, y], color="#222222", lw=1.2)
         axes.axvline(0, color="#444444", lw=0.8)
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, min(0.0, *part["estimate"]) - 0.15), min(high, 1.0))
         axes.set_yticks(range(len(sources)), sources)
         axes.set_ylim(len(sources) - 0.5, -0.5)
         axes.set_xlabel("share of the variance of angles")

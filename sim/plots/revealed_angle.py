@@ -1,9 +1,11 @@
 """The angles that choices reveal, by group."""
 
+import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from sim.analysis.scores import unwrapped
 from sim.plots import style
 
 TOGETHER = "all items together"
@@ -13,11 +15,11 @@ TOGETHER = "all items together"
 def revealed_angle(table: pl.DataFrame) -> Figure:
     """Mean revealed angle of each group with its 95 % interval over agents, by instrument.
 
-    Agents whose choices do not depend on payoffs have no angle (their share among uniform
-    responders is 95 %) and are left out; the numbers at the right say how many agents have one,
-    and how many of all could be shown not to follow a linear utility (p < .05 within
-    Fehr-Schmidt's). Pale bars: where most of a group choose without noise, the cones of angles
-    that explain all of an agent's choices, one over the other. Dotted grey lines: the named
+    Agents whose choices do not depend on payoffs have no angle (nor have nine in ten uniform
+    responders, or a few more) and are left out; the numbers at the right say how many agents have
+    one, and how many of all could be shown not to follow a linear utility (p < .05 within
+    Fehr-Schmidt's). Pale bars: where most of a group choose without noise, the cones of angles that
+    explain all of an agent's choices, one over the other. Dotted grey lines: the named
     orientations.
     """
     rows, agents = table.filter(row="group"), table.filter(row="agent")
@@ -68,12 +70,23 @@ def _cones(
             mine = look.rows(agents).filter(pl.col("value").eq_missing(row["value"]))
             if row["target"] is not None:
                 mine = mine.filter(target=row["target"])
-            mine = mine.filter(separable=1).select("cone_low", "cone_high").unique().sort(pl.all())
+            mine = _turned(mine, row["target"]).unique().sort(pl.all())
             y = _height(row, lines, place, len(looks))
             axes.hlines(
-                [y] * len(mine), mine["cone_low"], mine["cone_high"], color=look.colour,
+                [y] * len(mine), mine["low"], mine["high"], color=look.colour,
                 alpha=max(0.08, 0.4 / max(len(mine), 1)), lw=5, zorder=1, gid="cone",
             )  # fmt: skip
+
+
+def _turned(agents: pl.DataFrame, target: float | None) -> pl.DataFrame:
+    """Cones (low, high) of those who have one, by the whole turns that the group's mean took."""
+    ends = agents.select("cone_low", "cone_high").cast(pl.Float64).to_numpy()
+    angle = agents["estimate"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    known = ~np.isnan(angle)
+    middle = np.where(known, angle, ends.mean(1))
+    turns = unwrapped(middle, target, known.astype(float)) - middle
+    ends = (ends + turns[:, None])[agents["separable"].eq_missing(1.0).to_numpy()]
+    return pl.DataFrame(ends.round(9), ["low", "high"], orient="row")
 
 
 def _counts(axes, rows: pl.DataFrame, lines: style.Lines, looks: list[style.Group]) -> None:
