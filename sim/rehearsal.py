@@ -1,6 +1,6 @@
 """Conversations as they will be asked, without anybody who answers: to be shown, or measured."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from envs.base import Game, key, uniform
 from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
-from sim.variants import source
 
 SHORTEST = "A"  # that a reply can be
 
@@ -77,10 +76,8 @@ def rehearse(game: Game, cast: Cast, number: int, seed: int, reply: str) -> Iter
         step += 1
 
 
-def check_length(game: Game, cast: Cast, backend: Backend, seed: int, keys: Iterable[str]) -> None:
+def check_length(game: Game, cast: Cast, backend: Backend, seed: int) -> None:
     """Refuses conversations that cannot fit a model, whatever it replies.
-
-    `keys` are those of the config's `agent`, for a hint that can be typed.
 
     Raises:
         Refusal: a conversation is longer than the model takes, each reply counted as one letter.
@@ -92,8 +89,7 @@ def check_length(game: Game, cast: Cast, backend: Backend, seed: int, keys: Iter
         asked = rehearse(game, cast, numbers[0], seed, SHORTEST)
         most = max(serves.count_prompt(exchange.message) for exchange in asked)
         if most >= serves.context:
-            key_ = source(cast.kinds[kind], keys)
-            hint = f"; agent.{key_}.conversation=separate asks each item alone"
+            hint = "; conversation=separate asks each item alone"
             shared = cast.agents[kind].context == "shared"
             raise Refusal(
                 f"a conversation of {cast.kinds[kind]} ({value or 'control'}) must fit the "

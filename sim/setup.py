@@ -83,7 +83,7 @@ def build(config: DictConfig) -> Parts:
             agents, members, backend, len(game.possible_agents), config.n_repeats, game.n_sittings
         )
         if backend is not None:
-            check_length(game, cast, backend, rules.seed, [*map(str, config.agent)])
+            check_length(game, cast, backend, rules.seed)
         limit = config.unread_limit
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")

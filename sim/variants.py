@@ -1,6 +1,6 @@
 """Kinds of agents of which a config asks for several wordings or places: one kind for each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -26,11 +26,6 @@ def variants(agents: DictConfig) -> dict[str, Any]:
                 raise Refusal(f"every kind of agent needs a name of its own, got {name!r} twice")
             found[name] = one
     return found
-
-
-def source(name: str, agents: Iterable[str]) -> str:
-    """Key in the config of the kind called `name`, which may be one of several spread out."""
-    return max((key for key in agents if f"{name}-".startswith(f"{key}-")), key=len, default=name)
 
 
 def _spread(kind: str, part: Any) -> list[tuple[str, Any]]:

@@ -117,7 +117,7 @@ def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
         ),
         (
             ["env=svo_battery", "model=pocket", "agent=definition"],
-            "shortest replies; agent.definition.conversation=separate asks each item alone",
+            "shortest replies; conversation=separate asks each item alone",
         ),
         (
             [
@@ -126,7 +126,7 @@ def test_equal_configs_give_equal_bytes_and_other_seeds_others(sim):
                 "agent=definition",
                 "agent.definition.method.place=[system,user]",
             ],
-            "; agent.definition.conversation=separate asks each item alone",
+            "; conversation=separate asks each item alone",
         ),
         (["population=human", "population.percentiles=5"], "must be a list of angles, got 5"),
         (["population=angles", "population.targets=45"], "must be a list of angles, got 45"),
