@@ -56,6 +56,7 @@ class Game(ABC):
         variants: `context_mode` and `wording` of each way in which an item can be met; empty where
             there is one.
         checksums: of the data that the game was made from, by name.
+        n_dropped: items of the data that repeat earlier ones and were left out.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Game(ABC):
     values: Sequence[str] = ()
     variants: Sequence[Mapping[str, str]] = ()
     checksums: Mapping[str, str] = MappingProxyType({})
+    n_dropped: int = 0
 
     @abstractmethod
     def reserve(self, n: int) -> None:

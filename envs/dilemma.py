@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Option:
@@ -70,6 +72,22 @@ class Collection:
     dilemmas: tuple[Dilemma, ...]
     n_dropped: int = 0
     checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def draw(self, n: int | None, seed: int) -> list[Dilemma]:
+        """`n` of the dilemmas, drawn by `seed`, in their own order; None: all of them.
+
+        Raises:
+            ValueError: there are not as many, or one of the numbers is none.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"items_seed must be a whole number, 0 or more, got {seed!r}")
+        whole = len(self.dilemmas)
+        if n is None:
+            return list(self.dilemmas)
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= whole:
+            raise ValueError(f"n_dilemmas must be null or lie in 1..{whole}, got {n!r}")
+        picked = np.random.default_rng([seed]).permutation(whole)[:n]
+        return [self.dilemmas[i] for i in sorted(picked.tolist())]
 
     def check(self, theory: Values) -> None:
         """Raises ValueError where a dilemma cannot be played, with file, row and field."""

@@ -78,9 +78,10 @@ class Dilemmas(Game):
         if not isinstance(abstain, bool):
             raise ValueError(f"abstain must be true or false, got {abstain!r}")
         source.check(theory)
-        dilemmas = _drawn(source.dilemmas, n_dilemmas, items_seed)
+        dilemmas = source.draw(n_dilemmas, items_seed)
         self.name, self.collection = "dilemmas_v0", source
         self.values, self.checksums = tuple(theory.names), dict(source.checksums)
+        self.n_dropped = source.n_dropped
         self._theory, self._abstain = theory.name, abstain
         self._stories = [Story(dilemma, abstain, wordings) for dilemma in dilemmas]
         self._shuffled = option_order == "shuffled"
@@ -285,15 +286,3 @@ def _several(name: str, got: str | Sequence[str], known: Sequence[str]) -> list[
         if names.count(one) > 1:
             raise ValueError(f"{name} must name each once, got {one!r} twice")
     return names
-
-
-def _drawn(dilemmas: Sequence[Dilemma], n: int | None, seed: int) -> Sequence[Dilemma]:
-    """`n` of the dilemmas, drawn by `seed`, in their own order."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"items_seed must be a whole number, 0 or more, got {seed!r}")
-    if n is None:
-        return dilemmas
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(dilemmas):
-        raise ValueError(f"n_dilemmas must be null or lie in 1..{len(dilemmas)}, got {n!r}")
-    picked = np.random.default_rng([seed]).permutation(len(dilemmas))[:n]
-    return [dilemmas[i] for i in sorted(picked.tolist())]

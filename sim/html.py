@@ -37,6 +37,9 @@ HEADERS = {
     "n_flat": "flat (decisions)",
     "p_holm": "p (Holm)",
 }
+# Of tables whose units are dilemmas, which tell the context of a choice.
+OF_CHOICES = {"n": "n (choices)", "n_distinct": "n distinct (dilemmas)",
+              "n_unscored": "unscored (choices)"}  # fmt: skip
 IN_DEGREES = {"dose_response": ("estimate", "low", "high", "chance")}
 
 
@@ -149,8 +152,10 @@ def _figure(analyzer: str, stem: Path) -> dict[str, str]:
 
 def _table(analyzer: str, table: pl.DataFrame) -> dict[str, Any]:
     degrees = IN_DEGREES.get(analyzer, ())
+    of_choices = {"context_mode", "wording"} <= set(table.columns)
+    headers = HEADERS | (OF_CHOICES if of_choices else {})
     names = [
-        f"{name} (°)" if name in degrees else HEADERS.get(name, name) for name in table.columns
+        f"{name} (°)" if name in degrees else headers.get(name, name) for name in table.columns
     ]
     return {
         "name": analyzer,

@@ -116,6 +116,7 @@ def _about(
         "agents": parts.cast.kinds,
         "config_hash": hash_,
         "inputs": read,
+        "n_dropped": parts.game.n_dropped,
         "seed": parts.rules.seed,
         "model": backend.model if backend else None,
         "backend": type(backend).__name__ if backend else None,

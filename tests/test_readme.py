@@ -21,7 +21,9 @@ SCRIPTS = [text for kind, text in BLOCKS if kind == "python" and text not in FIL
 SHORTER = {
     "sim.throughput": "sim.throughput --agents 20 --n 50000 --times 1",
     "--agents 200": "--agents 5 --alone 0 --pairs 1",
-    "sim.calibrate": "sim.calibrate --agents 5 --studies 2 --people 50",
+    "sim.calibrate ": "sim.calibrate --agents 5 --studies 2 --people 50 ",
+    "sim.calibrate_dilemmas": "sim.calibrate_dilemmas --nulls 2 --shifts 2",
+    "--analysis 10000000": "--analysis 300000",
 }
 
 
