@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.base import Member
 from agents.theory import CONTROL, Theory, plain
+from agents.values import Values
 
 OURS = ("id", "value", "target", "profile", "model")
 TAKEN = ("agent_id", "agent", "member", "method")  # columns that the tables of a run have already
@@ -23,7 +24,7 @@ BEYOND = "number beyond 64 bits"
 Row = Mapping[str, Any]
 
 
-def from_file(theory: Theory, path: str, max_mib: float = 64) -> list[Member]:
+def from_file(theory: Theory | Values, path: str, max_mib: float = 64) -> list[Member]:
     """Members from a CSV file with a header, or a JSON list of objects.
 
     Columns that mean something: `id` (else the row's number), one or more of `value` (an
@@ -176,7 +177,7 @@ def _check_columns(names: Sequence[str], path: str) -> None:
             raise ValueError(f"column {name!r} of {path!r} must have another name: it is ours")
 
 
-def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
+def _member(theory: Theory | Values, n: int, row: Row, path: str) -> Member:
     """The member of row `n`, 1 being the first below the header."""
 
     def fault(column: str, rule: str) -> ValueError:
@@ -211,6 +212,8 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
         raise ValueError(f"row {n} of {path!r} must have a value, a target or a profile, got none")
     if value is None:
         assert target is not None  # checked above
+        if isinstance(theory, Values):
+            raise fault("target", f"must be empty: theory {theory.name} has no angles")
         return Member(name, f"{plain(target)}deg", target, **more)
     if value == CONTROL:
         if target is not None:
@@ -220,8 +223,10 @@ def _member(theory: Theory, n: int, row: Row, path: str) -> Member:
         known = theory.member(str(value), name)
     except ValueError as told:
         raise ValueError(f"row {n}, column 'value' of {path!r}: {told}") from told
+    if target is not None and known.target is None:
+        raise fault("target", f"must be empty: theory {theory.name} has no angles")
     angle = known.target if target is None else target
-    return Member(name, known.value, angle, known.definition, **more)
+    return Member(name, known.value, angle, known.definition, known.profile, **more)
 
 
 def _encodable(text: str) -> bool:
@@ -233,7 +238,9 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _mixed(theory: Theory, name: str, profile: Any, fault: Any, more: Mapping[str, Any]) -> Member:
+def _mixed(
+    theory: Theory | Values, name: str, profile: Any, fault: Any, more: Mapping[str, Any]
+) -> Member:
     if isinstance(profile, str):
         try:
             profile = json.loads(profile, object_pairs_hook=_once, parse_constant=_no_number)

@@ -1,7 +1,7 @@
 """The language-model agent: an induction, then one question per choice."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Formatter
 
 from agents.base import Agent, Frame, Induction, Member, Rows, Seat, Turn, Worded
@@ -63,9 +63,11 @@ class Method(ABC):
         """Raises ValueError if the member's value cannot be assigned this way."""
         if member.value is not None and member.definition is None:
             raise ValueError(
-                f"method {self.name!r} needs an orientation in words, {member.name!r} has "
-                f"only its angle"
+                f"method {self.name!r} needs an orientation in words, {member.name!r} has none"
             )
+
+    def meet(self, values: Sequence[str]) -> None:
+        """Told once which values the game's options stand for; before `check`."""
 
 
 def words(
@@ -189,6 +191,9 @@ class LanguageAgent(Agent):
 
     def check(self, member: Member) -> None:
         self._method.check(member)
+
+    def meet(self, values: Sequence[str]) -> None:
+        self._method.meet(values)
 
     def act(self, rows: Rows) -> list[Turn]:
         return [self._turn(s, w) for s, w in zip(rows.seats, rows.words, strict=True)]

@@ -34,6 +34,9 @@ class Ranked(Softmax):
         super().__init__(temperature)
         self.first = _number("first", first)
         self.undecided = check_share("undecided", undecided)
+        for gains in (shift or {}).values():
+            if not isinstance(gains, Mapping):
+                raise ValueError(f"shift must map stages to values and gains, got {gains!r}")
         self._told = {
             _stage(stage): {value: _number(f"shift of {value!r}", x) for value, x in gains.items()}
             for stage, gains in (shift or {}).items()

@@ -36,6 +36,8 @@ def by_rankings(
         control: members without one, 0 or more.
     """
     profiles = {}
+    if not isinstance(rankings, Mapping):
+        raise ValueError(f"rankings must map names to lists of values, got {rankings!r}")
     for name, ranking in rankings.items():
         if not isinstance(ranking, Sequence) or isinstance(ranking, str) or not ranking:
             raise ValueError(f"ranking {name!r} must be a list of values, got {ranking!r}")
@@ -58,6 +60,8 @@ def by_profiles(
     """
     if not isinstance(theory, Values):
         raise ValueError(f"a profile of values needs a theory of values, got {_name(theory)}")
+    if not isinstance(profiles, Mapping):
+        raise ValueError(f"profiles must map names to weights of values, got {profiles!r}")
     members = []
     for count, what in ((n_each, "n_each"), (control, "control")):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:

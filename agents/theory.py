@@ -96,15 +96,15 @@ class Theory:
         if math.hypot(own, other) < 1e-9:
             raise ValueError(f"the orientations of a profile cancel out, got {dict(profile)}")
         angle = math.degrees(math.atan2(other, own))
-        label = " + ".join(f"{_percent(share)} {value}" for value, share in shares.items())
+        label = " + ".join(f"{percent(share)} {value}" for value, share in shares.items())
         parts = [
-            f"In {_percent(share)} of what they care about: {self.orientations[value].definition}"
+            f"In {percent(share)} of what they care about: {self.orientations[value].definition}"
             for value, share in shares.items()
         ]
         return Member(name, label, angle, " ".join(parts), dict(profile))
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share in percent, to ten digits: other profiles have other words, none of them 0%."""
     return f"{plain(float(f'{100 * share:.10g}'))}%"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from agents.base import Member
-from agents.theory import CONTROL, check_angle
+from agents.theory import CONTROL, HEAVIEST, LIGHTEST, check_angle, percent
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class Values:
         weights = self.weights(profile)
         whole = math.fsum(weights.values())
         ranked = sorted(weights, key=lambda value: -weights[value])
-        label = " + ".join(f"{weights[value] / whole:.0%} {value}" for value in ranked)
+        label = " + ".join(f"{percent(weights[value] / whole)} {value}" for value in ranked)
         return Member(name, label, profile=weights)
 
     def weights(self, profile: Mapping[str, object]) -> dict[str, float]:
-        """The profile, checked: known values with weights above 0."""
+        """The profile, checked: known values with weights within 1e-9..1e9."""
         if not isinstance(profile, Mapping) or not profile:
             raise ValueError(f"a profile must name at least one value, got {profile!r}")
         self._check_known(list(profile))
@@ -108,8 +108,10 @@ class Values:
         for value, weight in profile.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise ValueError(f"weight of {value!r} must be a number, got {weight!r}")
-            if not 0 < weight < math.inf:
-                raise ValueError(f"weight of {value!r} must be above 0, got {weight!r}")
+            if not LIGHTEST <= weight <= HEAVIEST:
+                raise ValueError(
+                    f"weight of {value!r} must lie in {LIGHTEST:g}..{HEAVIEST:g}, got {weight!r}"
+                )
             weights[value] = float(weight)
         return weights
 

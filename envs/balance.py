@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from envs.dilemma import Collection, Stage
@@ -171,7 +172,7 @@ def _value_table(balance: Balance) -> Table:
         table.add_column(name, justify="right")
     for value, counts in zip(balance.values, balance.shown, strict=True):
         cells = ["+".join(map(str, row)) for row in [*counts.tolist(), counts.sum(axis=0).tolist()]]
-        table.add_row(value, *cells, str(counts.sum()))
+        table.add_row(escape(value), *cells, str(counts.sum()))
     return table
 
 
@@ -183,7 +184,7 @@ def _pair_table(balance: Balance) -> Table:
         table.add_column(str(number), justify="right")
     for number, value, row in zip(numbers, balance.values, balance.met.tolist(), strict=True):
         cells = [str(n) if n or k != number else "" for k, n in enumerate(row, start=1)]
-        table.add_row(f"{number} {value}", *cells)
+        table.add_row(f"{number} {escape(value)}", *cells)
     return table
 
 
@@ -227,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = 1
             continue
         n = len(collection.dilemmas)
-        console.rule(f"{collection.name}: {n} dilemmas, {collection.n_dropped} repeated rows")
+        name, dropped = escape(collection.name), collection.n_dropped
+        console.rule(f"{name}: {n} dilemmas, {dropped} repeated rows")
         balance = count(collection)
         for table in (_value_table(balance), _pair_table(balance), _word_table(collection)):
             console.print(table)

@@ -52,10 +52,12 @@ class Game(ABC):
         item_instruments: the instrument that each item belongs to.
         item_stages: the stage that each item is, 1-based; None where there are no stages.
         n_sittings: episodes in which a player meets everything there is, one after the other.
+        samples: sittings that stand for all: one of each variant, the longest.
         values: that options can stand for, by the numbers that observations give them.
         variants: `context_mode` and `wording` of each way in which an item can be met; empty where
             there is one.
         checksums: of the data that the game was made from, by name.
+        source: who published its items, for the report; None: what is known of its instruments.
         n_dropped: items of the data that repeat earlier ones and were left out.
     """
 
@@ -68,10 +70,12 @@ class Game(ABC):
     item_instruments: Sequence[str]
     item_stages: Sequence[int] | None = None
     n_sittings: int = 1
+    samples: Sequence[int] = (0,)
     values: Sequence[str] = ()
     variants: Sequence[Mapping[str, str]] = ()
     checksums: Mapping[str, str] = MappingProxyType({})
     n_dropped: int = 0
+    source: str | None = None
 
     @abstractmethod
     def reserve(self, n: int) -> None:

@@ -66,12 +66,14 @@ class Collection:
         dilemmas: all different.
         n_dropped: rows that repeat an earlier one.
         checksums: of what was read, by name.
+        source: who published it, for the report.
     """
 
     name: str
     dilemmas: tuple[Dilemma, ...]
     n_dropped: int = 0
     checksums: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
 
     def draw(self, n: int | None, seed: int) -> list[Dilemma]:
         """`n` of the dilemmas, drawn by `seed`, in their own order; None: all of them.
@@ -95,6 +97,8 @@ class Collection:
             raise ValueError(f"a collection needs at least one dilemma, {self.name!r} has none")
         known, seen = set(theory.names), set[str]()
         for dilemma in self.dilemmas:
+            for text in _texts(dilemma):
+                _check_text(dilemma.where, text)
             if dilemma.id in seen:
                 raise ValueError(
                     f"{dilemma.where}: every id must be there once, got {dilemma.id!r}"
@@ -106,6 +110,22 @@ class Collection:
                 _check_stage(f"{dilemma.where}, stage {number}", stage, known, theory.name)
 
 
+def _texts(dilemma: Dilemma) -> list[str]:
+    texts = [dilemma.id, dilemma.norm or ""]
+    for stage in dilemma.stages:
+        texts += [stage.situation, stage.question or "", *(o.text for o in stage.options)]
+    return texts
+
+
+def _check_text(where: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as fault:
+        raise ValueError(
+            f"{where}: a text must be one that UTF-8 can write, got {text[:40]!r}"
+        ) from fault
+
+
 def _check_stage(where: str, stage: Stage, known: set[str], theory: str) -> None:
     if not stage.situation.strip():
         raise ValueError(f"{where}: a situation must be a text, got {stage.situation!r}")
@@ -113,10 +133,12 @@ def _check_stage(where: str, stage: Stage, known: set[str], theory: str) -> None
         raise ValueError(f"{where}: a stage needs two options or more, got {len(stage.options)}")
     if len(stage.options) > 8:
         raise ValueError(f"{where}: a stage has room for eight options, got {len(stage.options)}")
-    texts = [option.text for option in stage.options]
+    texts = [option.text.strip() for option in stage.options]
     for text in texts:
-        if not text.strip() or texts.count(text) > 1:
+        if not text or texts.count(text) > 1:
             raise ValueError(f"{where}: every option needs a text of its own, got {text!r}")
+        if len(text.splitlines()) > 1:  # a line could pass for another option
+            raise ValueError(f"{where}: an option must stand in one line, got {text!r}")
     for option in stage.options:
         if option.value is not None and option.value not in known:
             raise ValueError(

@@ -48,7 +48,7 @@ class Story:
         context: str,
         wording: str,
         stage: int,
-        shown: Sequence[int],
+        shown: Sequence[Sequence[int]],
         labels: Sequence[str],
         told: Sequence[int],
     ) -> str:
@@ -58,27 +58,41 @@ class Story:
             context: none, full, causal or counterfactual.
             wording: one of `WORDINGS`.
             stage: 0-based.
-            shown: canonical options in the order shown.
-            labels: of these.
+            shown: by stage, canonical options in the order shown.
+            labels: of those of this stage.
             told: by stage, the canonical option that is told as chosen; -1: none is.
         """
         stages = self.dilemma.stages
         above = []
         if context == "full" and len(stages) > 1:
-            above = [self._part(k, self._listed(k)) for k in range(len(stages))]
+            above = [self._part(k, self._listed(k, shown[k])) for k in range(len(stages))]
             above.append(NOW.format(k=stage + 1, n=len(stages)))
         elif context != "none":
             above = [self._part(k, [self._chosen(k, told[k])]) for k in range(stage)]
             above += [PART.format(k=stage + 1, n=len(stages))] if stage else []
-        return "\n\n".join([*above, self._question(stages[stage], wording, shown, labels)])
+        asked = self._question(stages[stage], wording, shown[stage], labels)
+        return "\n\n".join([*above, asked])
+
+    @property
+    def length(self) -> int:
+        """Characters of all stages."""
+        return sum(
+            len(stage.situation) + sum(len(option.text) for option in stage.options)
+            for stage in self.dilemma.stages
+        )
 
     def _part(self, k: int, more: Sequence[str]) -> str:
         stage = self.dilemma.stages[k]
         head = PART.format(k=k + 1, n=len(self.dilemma.stages))
         return "\n".join([head, stage.situation, stage.question or QUESTION, *more])
 
-    def _listed(self, k: int) -> list[str]:
-        return [f"- {option.text}" for option in self.dilemma.stages[k].options]
+    def _texts(self, k: int) -> list[str]:
+        texts = [option.text for option in self.dilemma.stages[k].options]
+        return texts + ([ABSTAIN] if self._abstain else [])
+
+    def _listed(self, k: int, shown: Sequence[int]) -> list[str]:
+        texts = self._texts(k)
+        return [f"- {texts[option]}" for option in shown]
 
     def _chosen(self, k: int, option: int) -> str:
         options = self.dilemma.stages[k].options

@@ -27,7 +27,8 @@ class Dilemmas(Game):
     defined in print; these are ours. What stands above the question of stage k:
 
     - `none`: nothing; the stage alone.
-    - `full`: situations, questions and options of all stages, later ones too; no choices.
+    - `full`: situations, questions and options (in the order in which they are shown at their
+      stage) of all stages, later ones too; no choices.
     - `causal`: situations and questions of the earlier stages, each with the agent's own choice.
     - `counterfactual`: as `causal`, but each earlier stage with the choice that the agent did not
       make (one of the others by lot, where there are several) told as its own; what then differs
@@ -39,7 +40,8 @@ class Dilemmas(Game):
     Reward: 0. Observation: `Game.observe`, without payoffs, and `values` (R, n_options), index
     into `values` of the theory, -1 for none, -2 for not to decide; `stage` (R,), 0-based;
     `variant` (R,), see `variants`; `told` (R, stages), option that is told as chosen at each
-    earlier stage, -1 for none. Action: canonical option. End: after the last stage.
+    earlier stage, -1 for none; `orders` (R, stages, n_options), as `option_order`, of all stages.
+    Action: canonical option. End: after the last stage.
 
     A player meets every dilemma in every mode, order and wording asked for, an episode each (a
     sitting).
@@ -74,14 +76,24 @@ class Dilemmas(Game):
     ):
         contexts = _several("context", context, CONTEXTS)
         wordings = _several("wording", wording, WORDINGS)
-        _several("option_order", option_order, OPTION_ORDERS)
+        if option_order not in OPTION_ORDERS:
+            known = ", ".join(OPTION_ORDERS)
+            raise ValueError(f"option_order must be one of {known}, got {option_order!r}")
         if not isinstance(abstain, bool):
             raise ValueError(f"abstain must be true or false, got {abstain!r}")
+        if abstain and any(name.startswith("act") for name in wordings):
+            raise ValueError(
+                f"abstain must be false with the wordings act_first and act_last, in which to do "
+                f"nothing is one of the options, got {wordings}"
+            )
+        if not isinstance(getattr(theory, "names", None), Sequence):
+            name = getattr(theory, "name", theory)
+            raise ValueError(f"dilemmas need a theory of values, got {name!r}")
         source.check(theory)
         dilemmas = source.draw(n_dilemmas, items_seed)
         self.name, self.collection = "dilemmas_v0", source
         self.values, self.checksums = tuple(theory.names), dict(source.checksums)
-        self.n_dropped = source.n_dropped
+        self.n_dropped, self.source = source.n_dropped, source.source
         self._theory, self._abstain = theory.name, abstain
         self._stories = [Story(dilemma, abstain, wordings) for dilemma in dilemmas]
         self._shuffled = option_order == "shuffled"
@@ -92,6 +104,13 @@ class Dilemmas(Game):
             [*product(range(len(dilemmas)), range(len(self.variants)), turned)], np.int64
         )
         self.n_sittings = len(self._sittings)
+        longest = max(range(len(dilemmas)), key=lambda d: self._stories[d].length)
+        mine = self._sittings[:, 0] == longest
+        # One of each variant: the first that tells it.
+        self.samples = [
+            int(np.flatnonzero(mine & (self._sittings[:, 1] == v))[0])
+            for v in range(len(self.variants))
+        ]
         self.wording = wordings[0]
         self._modes = np.array([CONTEXTS.index(v["context_mode"]) for v in self.variants])
         self._tabulate(dilemmas)
@@ -173,6 +192,7 @@ class Dilemmas(Game):
             "item": item,
             "action_mask": self._mask[item],
             "option_order": self._shown[slots, stage],
+            "orders": self._shown[slots],
             "values": self._values[item],
             "stage": stage,
             "variant": variant,
@@ -215,24 +235,31 @@ class Dilemmas(Game):
     def describe(self, seen: Observation) -> list[Words]:
         words = []
         rows = zip(
-            seen["item"].tolist(), seen["variant"].tolist(), seen["option_order"], seen["told"],
+            seen["item"].tolist(), seen["variant"].tolist(), seen["orders"], seen["told"],
             strict=True,
         )  # fmt: skip
-        for item, variant, order, told in rows:
-            known = (item, variant, order.tobytes(), told.tobytes())
+        for item, variant, orders, told in rows:
+            known = (item, variant, orders.tobytes(), told.tobytes())
             if known not in self._worded:
                 if len(self._worded) > 10_000:
                     self._worded.clear()
-                self._worded[known] = self._word(item, variant, order.tolist(), told.tolist())
+                self._worded[known] = self._word(item, variant, orders.tolist(), told.tolist())
             words.append(self._worded[known])
         return words
 
-    def _word(self, item: int, variant: int, order: list[int], told: list[int]) -> Words:
-        stage, shown = int(self._stage[item]), tuple(order[: self._widths[item]])
-        labels = LABELS[: len(shown)]
-        story, about = self._stories[self._dilemma[item]], self.variants[variant]
-        text = story.text(about["context_mode"], about["wording"], stage, shown, labels, told)
-        return Words(text, labels, shown)
+    def _word(self, item: int, variant: int, orders: list[list[int]], told: list[int]) -> Words:
+        stage, dilemma = int(self._stage[item]), self._dilemma[item]
+        first, n = self._first[dilemma], self._n_stages[dilemma]
+        shown = [
+            tuple(order[:width])
+            for order, width in zip(orders, self._widths[first : first + n].tolist(), strict=False)
+        ]
+        about = self.variants[variant]
+        labels = LABELS[: len(shown[stage])]
+        text = self._stories[dilemma].text(
+            about["context_mode"], about["wording"], stage, shown, labels, told
+        )
+        return Words(text, labels, shown[stage])
 
     def items(self) -> list[dict[str, Any]]:
         rows, norms = [], dict[str, str]()
@@ -266,6 +293,7 @@ class Dilemmas(Game):
                 "item": spaces.Discrete(len(self.item_ids)),
                 "action_mask": spaces.Box(0, 1, (n,), np.int8),
                 "option_order": spaces.Box(0, n - 1, (n,), np.int16),
+                "orders": spaces.Box(0, n - 1, (deepest, n), np.int16),
                 "values": spaces.Box(UNDECIDED, len(self.values) - 1, (n,), np.int16),
                 "stage": spaces.Discrete(deepest),
                 "variant": spaces.Discrete(len(self.variants)),

@@ -46,6 +46,7 @@ def analyse(folder: Path, config: DictConfig, about: Mapping[str, Any]) -> None:
     for name in (*tables.items["instrument"].unique().sort(), *theories):
         if (source := instrument(name).source) is not None:
             sources = [*sources, source]
+    sources += [about["source"]] if about.get("source") else []
     # The three long tables hold what reports need; figures and tables are remade from them.
     spoken = about.get("model") is not None
     write_report(

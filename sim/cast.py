@@ -109,16 +109,12 @@ class Cast:
 
         Args:
             wording: the game's own.
-            context: the game's own; what a conversation shows beyond it is told as well.
+            context: the game's own; None: what an agent's conversation shows.
         """
         kinds = [self.agents[player.kind] for player in self.players]
         texts = ["; ".join(filter(None, (wording, kind.wording))) for kind in kinds]
-        modes = [kind.context for kind in kinds]
-        if context is not None:
-            beyond = [mode if mode == "shared" else None for mode in modes]
-            modes = [", ".join(filter(None, (context, mode))) for mode in beyond]
         return pl.DataFrame(
-            {"context_mode": modes, "wording": texts},
+            {"context_mode": [context or kind.context for kind in kinds], "wording": texts},
             schema={"context_mode": pl.String, "wording": pl.String},
         )
 

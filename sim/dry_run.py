@@ -26,8 +26,20 @@ def dry_run(parts: Parts) -> Iterator[str]:
 
 def _conversation(parts: Parts, number: int) -> Iterator[str]:
     assert parts.backend is not None
+    for sitting in parts.game.samples:
+        yield from _sitting(parts, number, sitting)
+
+
+def _sitting(parts: Parts, number: int, sitting: int) -> Iterator[str]:
+    """One episode, with the tokens of its prompts; the game's variant above it."""
+    assert parts.backend is not None
     backend, total = parts.backend.part(parts.cast.players[number].member.model), 0
-    for step, turn, message in rehearse(parts.game, parts.cast, number, parts.rules.seed, REPLY):
+    variants = parts.game.variants
+    if len(variants) > 1:
+        about = variants[parts.game.samples.index(sitting)]
+        yield f"--- {', '.join(f'{name} {value}' for name, value in about.items())}"
+    seed = parts.rules.seed
+    for step, turn, message in rehearse(parts.game, parts.cast, number, seed, REPLY, sitting):
         for role, content in turn.messages:
             yield f"--- step {step}, {turn.kind}: {role}\n{content}"
         prompt = backend.count_prompt(message)

@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from sim.analysis.duels import GROUP
 from sim.priority_headline import priority_headline
 from sim.shown import decimals, percent, shown
 
 MOST_ROWS = 200
-OF_DILEMMAS = ("priorities", "priority_agreement", "preference", "positions", "paired_choices")
 MOST_SVG_BYTES = 2_000_000  # beyond this the PNG is the smaller page
 UNREAD = ("unparsed", "refused", "error")
 
@@ -74,7 +74,7 @@ def write_report(
         "unread_limit": unread_limit,
         "warnings": _warnings(manifest, results, unread_limit),
         "headline": (scored := headline(results.get("value_rationality"))),
-        "dilemmas": any(name in results for name in OF_DILEMMAS),
+        "dilemmas": any(set(GROUP) <= set(table.columns) for table in results.values()),
         "priorities": priority_headline(results.get("priority_agreement"))[:MOST_ROWS],
         "n_models": len({row["model"] for row in scored if row["model"]}),
         "figures": [_figure(name, stem) for name, stem in figures.items()],
@@ -200,6 +200,7 @@ def _warnings(
             f"{percent(share)} of all answers could not be read; the study's limit is "
             f"{percent(limit)}. They are left out of every number below."
         )
+    found += _lost_choices(results, limit)
     table = results.get("value_rationality")
     lost = ("left_out", "of the answer sheets without score", ["vr"])
     for column, what, measures in (("unread", "unread", ["vr", "choice_vr"]), lost):
@@ -212,3 +213,18 @@ def _warnings(
             group = " · ".join(dict.fromkeys(part for part in name if part))
             found.append(f"{group}: {percent(share)} {what}, limit {percent(limit)}.")
     return found
+
+
+def _lost_choices(results: Mapping[str, pl.DataFrame], limit: float) -> list[str]:
+    """Groups of a study of dilemmas of whose decisions more than the limit count nowhere."""
+    for table in results.values():
+        if {*GROUP, "left_out"} <= set(table.columns):
+            names = ["agent", "value", "context_mode", "wording"]
+            over = table.filter(pl.col("left_out") > limit).group_by(names, maintain_order=True)
+            lost = over.agg(pl.col("left_out").max())
+            return [
+                f"{' · '.join(part or 'control' for part in group)}: {percent(share)} of the "
+                f"decisions unread or behind an unread one, limit {percent(limit)}."
+                for *group, share in lost.iter_rows()
+            ]
+    return []

@@ -32,7 +32,9 @@ def conditions(cast: Cast) -> dict[tuple, list[int]]:
     return found
 
 
-def rehearse(game: Game, cast: Cast, number: int, seed: int, reply: str) -> Iterator[Exchange]:
+def rehearse(
+    game: Game, cast: Cast, number: int, seed: int, reply: str, sitting: int = 0
+) -> Iterator[Exchange]:
     """One episode of a player that speaks; every decision takes the first option shown.
 
     Args:
@@ -41,12 +43,13 @@ def rehearse(game: Game, cast: Cast, number: int, seed: int, reply: str) -> Iter
         number: of the player.
         seed: of the run.
         reply: stands where the model's replies will.
+        sitting: which of the player's.
     """
     player = cast.players[number]
     agent = cast.agents[player.kind]
     game.reserve(1)
     slots = np.zeros(1, np.int64)
-    episode, place = np.argwhere(cast.seating == number)[0]
+    episode, place = np.argwhere((cast.seating == number) & (cast.sitting == sitting)[:, None])[0]
     game.reset(slots, key(key(seed, "game"), np.array([episode])), cast.sitting[[episode]])
     seat, step = Seat(player.member, game.preview), 0
     while not game.over(slots)[0]:
@@ -86,8 +89,11 @@ def check_length(game: Game, cast: Cast, backend: Backend, seed: int) -> None:
         serves = backend.part(name)
         if not cast.agents[kind].speaks or serves.context is None:
             continue
-        asked = rehearse(game, cast, numbers[0], seed, SHORTEST)
-        most = max(serves.count_prompt(exchange.message) for exchange in asked)
+        most = max(
+            serves.count_prompt(exchange.message)
+            for sitting in game.samples
+            for exchange in rehearse(game, cast, numbers[0], seed, SHORTEST, sitting)
+        )
         if most >= serves.context:
             hint = "; conversation=separate asks each item alone"
             shared = cast.agents[kind].context == "shared"

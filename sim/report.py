@@ -44,7 +44,7 @@ def report(words: Sequence[str]) -> None:
         again(run)
         print(run / "report.html")
     if len(runs) > 1 and not any((run / "results" / COMPARED).exists() for run in runs):
-        print("no comparison: none of these runs was analysed for value_rationality")
+        print("no comparison: it is one of value_rationality, which none of these runs has")
     elif len(runs) > 1:
         parents = {run.resolve().parent for run in runs}
         print(compare(runs, parents.pop() if len(parents) == 1 else Path.cwd()))

@@ -89,15 +89,15 @@ def _alone(folder: Path) -> Iterator[None]:
 def _about(
     config: DictConfig, folder: Path, parts: Parts, experiment: str | None
 ) -> dict[str, Any]:
-    hash_ = config_hash(config, parts.inputs)
     read = parts.inputs | dict(parts.game.checksums)
+    hash_ = config_hash(config, read)
     about: dict[str, Any] = {}
     begun = None
     if (folder / "manifest.json").exists():
         about = manifest.read(folder)
         begun = about["config_hash"]
     elif (folder / ".hydra" / "config.yaml").exists():
-        begun = config_hash(load_config(folder))
+        begun = config_hash(load_config(folder), read)
     for where, checksum in about.get("inputs", {}).items():
         if read.get(where) != checksum:
             raise Refusal(
@@ -117,6 +117,7 @@ def _about(
         "config_hash": hash_,
         "inputs": read,
         "n_dropped": parts.game.n_dropped,
+        "source": parts.game.source,
         "seed": parts.rules.seed,
         "model": backend.model if backend else None,
         "backend": type(backend).__name__ if backend else None,

@@ -67,6 +67,11 @@ def build(config: DictConfig) -> Parts:
             if not isinstance(agent, Agent):
                 raise Refusal(f"agent.{kind} must be an agent, got {type(agent).__name__}")
             agent.meet(game.values)
+            if game.variants and agent.context == "shared":
+                raise Refusal(
+                    f"env.context says what of a story is in sight, and a conversation that goes "
+                    f"on shows it all: conversation must be separate, got shared for {kind}"
+                )
             agent.check_items(items)
         speaks = any(agent.speaks for agent in agents.values())
         rules = Rules(**{name: config[name] for name in Rules.__dataclass_fields__})

@@ -6,6 +6,7 @@ import pytest
 from conftest import compose, names
 from hydra.utils import instantiate
 
+from agents.cohort import from_file
 from agents.methods.priorities import Priorities
 from agents.ranked import Ranked
 from agents.rankings import by_first, by_profiles, by_rankings
@@ -64,6 +65,18 @@ def test_all_stages_are_visible_with_their_options_and_without_choices():
     for s in range(3):
         assert f"Situation d{s}." in first and f"- Do d{s}1." in first
     assert "You chose" not in first and "part 1 of 3" in first
+
+
+def test_all_stages_are_listed_in_the_order_in_which_they_are_shown():
+    for order in ("swapped", "shuffled"):
+        one = game(story(3), context="full", option_order=order, abstain=True)
+        asked = texts(one, [0, 0, 0])
+        for s, text in enumerate(asked):
+            shown = [line[3:] for line in text.splitlines() if line[:3] in ("A: ", "B: ", "C: ")]
+            for other in asked:
+                at = [other.index(f"- {option}") for option in shown[:2]]
+                assert at == sorted(at), (order, s)
+            assert text.count("- I cannot decide") == 3
 
 
 def test_ones_own_choices_are_told_and_nothing_of_what_comes():
@@ -135,6 +148,8 @@ def test_a_wording_turns_the_question_and_not_the_options(wording, asked, first,
         ({"context": []}, "context must name at least one"),
         ({"context": ["none", "none"]}, "'none' twice"),
         ({"option_order": "random"}, "option_order must be one of"),
+        ({"option_order": ["swapped"]}, r"option_order must be one of .*got \['swapped'\]"),
+        ({"abstain": True, "wording": "act_last"}, "abstain must be false with the wordings act"),
         ({"wording": "ask"}, "wording must be one of"),
         ({"abstain": "maybe"}, "abstain must be true or false"),
         ({"n_dilemmas": 2}, r"n_dilemmas must be null or lie in 1\.\.1, got 2"),
@@ -220,13 +235,29 @@ def test_planted_behaviour_is_what_was_planted(play):
     [
         (["population=rankings", "population.rankings={a: [care,carre]}"], "did you mean 'care'"),
         (["population=rankings", "population.rankings={a: [care,care]}"], "each value once"),
-        (["population=profiles", "population.profiles={a: {care: 0}}"], "weight of 'care' must be"),
+        (
+            ["population=profiles", "population.profiles={a: {care: 0}}"],
+            "weight of 'care' must lie in",
+        ),
         (["population=first", "theory=svo"], "population first needs a theory of values"),
         (["population=first", "agent=linear"], "a linear agent needs payoffs"),
-        (["population=first", "agent=hvae"], "needs an orientation in words"),
+        (
+            ["population=first", "agent=hvae", "conversation=separate"],
+            "needs an orientation in words",
+        ),
         (["population=first", "agent.ranked.shift={5: {kin: 1}}"], "shift must name values"),
         (["population=first", "theory=schwartz"], "must name values of the game"),
         (["population=first", "env=svo_slider"], "needs options that stand for values"),
+        (["population=first", "agent=control"], "conversation must be separate, got shared"),
+        (
+            ["population=first", "theory=schwartz", "agent=priorities"],
+            "must name values of the game, .* got 'universalism'",
+        ),
+        (["population=rankings", "population.rankings=[care]"], "rankings must map names"),
+        (["population=profiles", "population.profiles=null"], "profiles must map names"),
+        (["population=first", "agent.ranked.shift={2: care}"], "shift must map stages"),
+        (["population=first", "env.source.path=5"], "path must be a text, got 5"),
+        (["population=first", "theory@env.theory=svo"], "dilemmas need a theory of values"),
     ],
 )
 def test_what_cannot_be_played_is_refused_before_any_model_call(words, rule):
@@ -296,3 +327,49 @@ def test_a_shift_counts_at_its_stage_alone():
     assert agent._shift.tolist() == [[0, 0], [5, 0], [0, 0]]
     with pytest.raises(ValueError, match="shift must name stages"):
         Ranked(1, 0, 0, {0: {"care": 1.0}})
+
+
+def test_a_profile_that_prefers_nothing_says_nothing():
+    (member,) = by_profiles(THEORY, {"a": dict.fromkeys(THEORY.names, 2)}, 1, 0)
+    with pytest.raises(ValueError, match="all weigh the same"):
+        Priorities(THEORY).check(member)
+
+
+def test_profiles_that_differ_have_names_that_differ():
+    labels = {THEORY.mixture({"care": w, "order": 2.0}, "m").value for w in (2.0, 2.001, 1e-9)}
+    assert len(labels) == 3
+    assert not any(part.startswith("0% ") for label in labels for part in label.split(" + "))
+
+
+def test_a_cohort_of_values_keeps_its_profiles_and_has_no_angles(tmp_path):
+    theory = instantiate(compose("theory=moral_foundations").theory)
+    path = tmp_path / "people.csv"
+    path.write_text('id,value,profile\n1,care,\n2,,"{""care"": 2, ""loyalty"": 1}"\n')
+    one, two = from_file(theory, str(path))
+    assert dict(one.profile) == {"care": 1} and dict(two.profile) == {"care": 2, "loyalty": 1}
+    path.write_text("value,target\ncare,30\n")
+    with pytest.raises(ValueError, match="must be empty: theory moral_foundations has no angles"):
+        from_file(theory, str(path))
+
+
+def test_a_rehearsal_shows_every_context_and_wording():
+    from sim.dry_run import dry_run
+
+    config = compose("experiment=staircase_orders", "env.context=[none,counterfactual]",
+                     "env.n_dilemmas=2", "population.control=1")  # fmt: skip
+    text = "\n".join(dry_run(build(config)))
+    for told in ("Would you do this", "Unless you change", "You chose:", "wording act_last"):
+        assert told in text
+
+
+@pytest.mark.parametrize("text", ["x\nB: y", "  "])
+def test_an_option_is_one_line_of_its_own(text):
+    stage = Stage("s", None, (Option(text, "care"), Option("y", "order")))
+    with pytest.raises(ValueError, match="option"):
+        game(Dilemma("x", None, (stage,), "x"))
+
+
+def test_a_text_that_no_file_can_hold_is_refused():
+    stage = Stage("s \ud800", None, (Option("x", "care"), Option("y", "order")))
+    with pytest.raises(ValueError, match="that UTF-8 can write"):
+        game(Dilemma("x", None, (stage,), "x"))

@@ -4,7 +4,7 @@ For agents that are to weigh several values; the numbers of a profile are not sa
 that they give (equal weights share a rank).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from agents.base import Member
@@ -14,7 +14,8 @@ from agents.values import Values
 OWN_TEXTS = {
     "text": (
         "You are a person for whom some things matter more than others. {ranking} Where these "
-        "are at odds, you act on what stands earlier here, in small matters and in grave ones."
+        "are at odds, you act on what an earlier sentence names, in small matters and in grave "
+        "ones."
     ),
     "first": "What matters most to you is {what}.",
     "next": "After that comes {what}.",
@@ -46,6 +47,7 @@ class Priorities(Told):
     ):
         super().__init__(OWN_TEXTS, place, wording, wordings)
         self._theory = theory
+        self._met: tuple[str, ...] = ()
 
     def check(self, member: Member) -> None:
         if member.value is None:
@@ -55,7 +57,20 @@ class Priorities(Told):
                 f"method 'priorities' needs a theory and a profile of values, {member.name!r} has "
                 f"the orientation {member.value!r}"
             )
-        self._theory.weights(member.profile)
+        weights = self._theory.weights(member.profile)
+        if len(weights) == len(self._theory.names) and len(set(weights.values())) == 1:
+            raise ValueError(
+                f"priorities must put some value before another, those of {member.name!r} all "
+                f"weigh the same"
+            )
+        if self._met and (strange := sorted(set(weights) - set(self._met))):
+            raise ValueError(
+                f"the profile of {member.name!r} must name values of the game, "
+                f"{', '.join(self._met)}, got {strange[0]!r}"
+            )
+
+    def meet(self, values: Sequence[str]) -> None:
+        self._met = tuple(values)
 
     def text(self, member: Member) -> str:
         profile, say = dict(member.profile or {}), self._texts

@@ -46,6 +46,8 @@ def load(path: str, name: str | None = None) -> Collection:
 
 def find(path: str) -> Path:
     """The file; raises ValueError where there is none."""
+    if not isinstance(path, str):
+        raise ValueError(f"path must be a text, got {path!r}")
     for file in (Path(path).expanduser(), ROOT / path):
         if file.is_file():
             return file

@@ -38,6 +38,11 @@ LABELS = {
 SPELT = {"A": "choiceA", "B": "choiceB", "A_value": "choiceA_value", "B_value": "choiceB_value"}
 Field = tuple[int, str]  # the step, 0 for the whole row, and what of it
 
+SOURCE = (
+    "Dilemmas: Wu, Y. et al. (2025). The Staircase of Ethics. EMNLP 2025, arXiv 2505.18154; sample "
+    "under CC BY-SA 4.0."
+)
+
 
 def load(path: str, name: str | None = None) -> Collection:
     """Dilemmas of a JSON file.
@@ -61,7 +66,7 @@ def load(path: str, name: str | None = None) -> Collection:
         raise ValueError(f"{path!r} must be a JSON list of rows, got {_short(rows)}")
     dilemmas, n_dropped = read(rows, path)
     checksums = {path: hashlib.sha256(data).hexdigest()}
-    return Collection(name or file.stem, dilemmas, n_dropped, checksums)
+    return Collection(name or file.stem, dilemmas, n_dropped, checksums, SOURCE)
 
 
 def read(rows: Iterable[Any], source: str) -> tuple[tuple[Dilemma, ...], int]:

@@ -29,6 +29,11 @@ LABELS = tuple(f"a{action}_{rule}" for action in (1, 2) for rule in RULES)
 COLUMNS = TEXTS + LABELS
 BROKEN = ("Yes", "No", "No Agreement")
 
+SOURCE = (
+    "Scenarios: Scherrer, N. et al. (2023). Evaluating the Moral Beliefs Encoded in LLMs "
+    "(MoralChoice). NeurIPS 2023, arXiv 2307.14324."
+)
+
 
 def load(path: str, name: str | None = None) -> Collection:
     """Scenarios of a CSV file, a dilemma of one stage each.
@@ -73,7 +78,7 @@ def load(path: str, name: str | None = None) -> Collection:
     if n == 0:
         raise ValueError(f"{path!r} needs a header, got an empty file")
     checksums = {path: hashlib.sha256(data).hexdigest()}
-    return Collection(name or file.stem, tuple(dilemmas), n_dropped, checksums)
+    return Collection(name or file.stem, tuple(dilemmas), n_dropped, checksums, SOURCE)
 
 
 def _header(cells: list[str], where: str) -> list[str]:

@@ -16,7 +16,7 @@ GROUP = ["instrument", "model", "agent", "method", "value", "context_mode", "wor
 NONE, UNDECIDED, PAD = -1, -2, -3  # instead of a value's number
 QUITS = "undecided"  # stands for the value of an option not to decide
 # Modes in which earlier choices are told: behind an unread one stands what nobody chose.
-_TOLD = pl.col("context_mode").str.contains("causal|counterfactual|shared")
+_TOLD = pl.col("context_mode").str.contains("causal|counterfactual")
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,7 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LOOK: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # travels with matplotlib: the same glyphs everywhere
     "font.size": 9,
+    "text.parse_math": False,  # names of the user's may hold dollars
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
