@@ -151,11 +151,14 @@ def test_bad_input_gets_one_sentence_before_anything_runs(sim, words, sentence):
 
 
 def test_another_agent_in_an_experiment_leaves_no_half_agent_or_is_refused(sim):
-    words = ("experiment=instruments_agree", "agent=linear", "population.shares.control=0",
-             "population.shares.prosocial=0.4", "population.n=5", "analysis=[]")  # fmt: skip
-    status, _, err = sim(*words)
-    assert status == 2 and "~agent.definition" in err and len(err.splitlines()) == 1
-    assert sim(*words, "~agent.definition")[0] == 0
+    words = ("agent=linear", "population.n=4", "analysis=[]")
+    few = "population.shares={altruistic: 1, prosocial: 0, individualistic: 0, competitive: 0, "
+    few += "control: 0}"
+    assert sim("experiment=instruments_agree", few, *words)[0] == 0
+    # This one sets places and wordings of its agents.
+    status, _, err = sim("experiment=prompt_sensitivity", *words)
+    assert status == 2 and "~agent." in err and len(err.splitlines()) == 1
+    assert sim("experiment=prompt_sensitivity", *words, "~agent.definition", "~agent.hvae")[0] == 0
 
 
 def test_a_file_that_changes_while_a_run_starts_is_refused(monkeypatch, tmp_path):
