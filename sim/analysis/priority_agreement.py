@@ -199,7 +199,8 @@ def _ranks(strengths: Strengths, weights: np.ndarray) -> list[dict]:
         if strengths.drawn is not None and not np.isnan(estimate):
             tau = tau_b(strengths.drawn[:, k], weights)
             low, high = np.nanquantile(tau, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-            row |= {"low": float(low), "high": float(high), "interval": "bootstrap"}
+            if high > low:  # no spread tells nothing about the spread
+                row |= {"low": float(low), "high": float(high), "interval": "bootstrap"}
         rows.append(row | {"n_unscored": 0, "chance": 0.0})
     return rows
 
