@@ -263,10 +263,11 @@ class Dilemmas(Game):
 
     def items(self) -> list[dict[str, Any]]:
         rows, norms = [], dict[str, str]()
+        for dilemma in self.collection.dilemmas:  # whichever of them are drawn
+            norms.setdefault(dilemma.norm or dilemma.id, dilemma.id)
         for i, item in enumerate(self.item_ids):
             dilemma = self._stories[self._dilemma[i]].dilemma
-            # The first dilemma of a norm stands for all of them.
-            cluster = norms.setdefault(dilemma.norm or dilemma.id, dilemma.id)
+            cluster = norms[dilemma.norm or dilemma.id]  # the first of a norm stands for all
             options = dilemma.stages[self._stage[i]].options
             texts = [(option.text, option.value) for option in options]
             texts += [(ABSTAIN, QUITS)] if self._abstain else []

@@ -8,9 +8,10 @@ from scipy.stats import kendalltau
 from sim import calibrate_dilemmas as calibrate
 from sim.analysis.bradley_terry import Cells, by_stage, cells, design, fit, overall, solve
 from sim.analysis.duels import PAD, UNDECIDED, duels
-from sim.analysis.priorities import found, priorities
+from sim.analysis.priorities import found, group_rows, priorities
 from sim.analysis.priority_agreement import priority_agreement, tau_b
 from sim.analysis.ratios import ratio, told
+from sim.analysis.shift_divergence import shift_divergence
 from sim.tables import DECISIONS, ITEMS, TURNS, Tables, load
 
 STUDY = ("env=dilemmas", "theory=moral_foundations", "agent=ranked", "env.n_dilemmas=30")
@@ -269,3 +270,59 @@ def test_where_nothing_is_read_no_strength_is_told():
     table = priorities(by_hand([("a", 1, ("care", "order"), None)]), 0)
     assert table["estimate"].null_count() == table.height == 2
     assert table["unread"].to_list() == [1.0, 1.0]
+
+
+def test_an_agent_that_always_follows_one_order_shows_no_shift(play):
+    run = play(*STUDY, "population=rankings", "population.n_each=1", "population.control=0",
+               "population.rankings={r: [care,fairness,liberty,loyalty,authority,sanctity]}",
+               "agent.ranked.temperature=0")  # fmt: skip
+    table = priorities(load(run), 0)
+    assert not (table.filter(pl.col("measure").str.starts_with("wald"))["p"] < 0.05).any()
+    shifts = table.filter(measure="shift")
+    assert not (shifts["p_holm"] < 0.05).any()
+    assert shifts.filter(all_or_none=True)["low"].null_count() == shifts["all_or_none"].sum()
+
+
+def test_a_few_firm_choices_raise_no_more_alarms_than_their_level():
+    alarms = {"wald_last": 0, "shift": 0, "pair_shift": 0}
+    for k in range(60):
+        c = calibrate.simulate(np.random.default_rng([1, k]), np.zeros((5, 6)), 0.0, 30)
+        rows = pl.DataFrame(group_rows(c, calibrate.VALUES, 0), infer_schema_length=None)
+        alarms["wald_last"] += int((rows.filter(measure="wald_last")["p"] < 0.05).sum())
+        for name in ("shift", "pair_shift"):
+            found_ = rows.filter(measure=name)["p_holm"].drop_nulls()
+            alarms[name] += bool(len(found_) and found_.min() < 0.05)
+    assert max(alarms.values()) <= 8, alarms  # of 60, at level .05
+
+
+def test_without_other_orders_position_takes_nothing_from_the_values():
+    rows = [(f"d{k}", 1, ("care", "order"), int(k >= 30)) for k in range(40)]
+    table = priorities(by_hand(rows), 0)
+    assert table.filter(measure="position")["estimate"].to_list() == [None]
+    care = table.filter(measure="strength", first="care").row(0, named=True)
+    assert care["estimate"] == pytest.approx(np.log(3) / 2, rel=0.1) and care["low"] > 0
+
+
+def test_values_that_never_met_the_others_have_no_place_among_them():
+    rows = [(f"a{k}", 1, ("care", "order"), int(k >= 30)) for k in range(40)]
+    rows += [(f"b{k}", 1, ("play", "rest"), int(k >= 24)) for k in range(40)]
+    table = priorities(by_hand(rows), 0).filter(measure="strength")
+    known = dict(table.select("first", "estimate").iter_rows())
+    assert known["play"] is None and known["rest"] is None and known["care"] > 0 > known["order"]
+
+
+def test_stages_that_share_no_value_give_nulls():
+    rows = [(f"d{k}", s, v, k % 2) for k in range(10)
+            for s, v in ((1, ("care", "order")), (2, ("play", "rest")))]  # fmt: skip
+    tables = by_hand(rows)
+    shifts = priorities(tables, 0).filter(measure="shift")
+    assert shifts["estimate"].null_count() == shifts.height
+    assert shift_divergence(tables, 0)["estimate"].null_count() > 0
+
+
+def test_members_of_one_name_with_several_profiles_are_not_scored_and_it_is_said():
+    tables = by_hand(duel(8, 4))
+    other = tables.agents.with_columns(agent_id=pl.lit("b"), profile=pl.lit('{"order": 1.0}'))
+    both = Tables(tables.decisions, tables.turns, tables.items, pl.concat([tables.agents, other]))
+    table = priority_agreement(both, 0)
+    assert table.select("measure", "estimate", "n", "n_unscored").rows() == [("vrc", None, 0, 8)]

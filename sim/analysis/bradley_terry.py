@@ -10,6 +10,8 @@ with hundreds of choices that is nothing.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from sim.analysis.duels import Duels
 
@@ -60,7 +62,8 @@ def cells(duels: Duels) -> Cells:
 def design(c: Cells, by: np.ndarray | None = None) -> np.ndarray:
     """Design (C, places, p): strengths of V values and the first place, p = V + 1.
 
-    With `by` (C, m) strengths vary with m covariates too, p = V + V m + 1: theta_v + gamma_vj by_j.
+    The column of the place is 0 where orders do not vary enough to tell it from the values. With
+    `by` (C, m) strengths vary with m covariates too, p = V + V m + 1: theta_v + gamma_vj by_j.
     """
     seen = c.shown >= 0
     one = (c.shown[..., None] == np.arange(c.n_values)).astype(float)
@@ -69,7 +72,18 @@ def design(c: Cells, by: np.ndarray | None = None) -> np.ndarray:
         parts += [one * by[:, None, j, None] for j in range(by.shape[1])]
     first = np.zeros(seen.shape)
     first[:, 0] = 1.0
-    return np.concatenate([*parts, first[..., None]], axis=-1)
+    values = np.concatenate(parts, axis=-1)
+    # Where it cannot be told from the values (one order for all), the place would take their share.
+    told = _rank(c, np.concatenate([values, first[..., None]], axis=-1)) > _rank(c, values)
+    return np.concatenate([values, first[..., None] * told], axis=-1)
+
+
+def _rank(c: Cells, x: np.ndarray) -> int:
+    """Rank of the differences between the options of each set."""
+    i, j = np.triu_indices(x.shape[1], 1)
+    both = (c.shown[:, i] >= 0) & (c.shown[:, j] >= 0)
+    apart = np.unique((x[:, i] - x[:, j])[both], axis=0)
+    return int(np.linalg.matrix_rank(apart)) if len(apart) else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +95,13 @@ class Fit:
         log_likelihood: of the choices alone.
         influence: (clusters, p) by how much each cluster moves the parameters; up to 500 clusters
             by leaving it out, since a sandwich of few is too narrow.
+        model: (p, p) covariance, were choices independent.
     """
 
     theta: np.ndarray
     log_likelihood: float
     influence: np.ndarray
+    model: np.ndarray
 
     def robust(self) -> np.ndarray:
         """Covariance (p, p) over clusters; NaN below two.
@@ -116,7 +132,8 @@ def fit(c: Cells, x: np.ndarray) -> Fit:
     else:
         influence = scores @ np.linalg.pinv(information[0], hermitian=True)
     chosen = counts > 0
-    return Fit(theta, float((counts[chosen] * log_p[chosen]).sum()), influence)
+    model = np.linalg.pinv(information[0], hermitian=True)
+    return Fit(theta, float((counts[chosen] * log_p[chosen]).sum()), influence, model)
 
 
 def solve(c: Cells, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -216,8 +233,19 @@ def overall(c: Cells, counts: np.ndarray) -> np.ndarray:
 
 
 def met(c: Cells) -> np.ndarray:
-    """Which values are met at all, (V,)."""
-    return np.isin(np.arange(c.n_values), c.shown)
+    """Which values can be compared, (V,): those that met, directly or through others.
+
+    Of several sets that never met each other the largest, the first by the alphabet of those.
+    """
+    touch = np.zeros((c.n_values, c.n_values), bool)
+    i, j = np.triu_indices(c.shown.shape[1], 1)
+    a, b = c.shown[:, i], c.shown[:, j]
+    both = (a >= 0) & (b >= 0)
+    touch[a[both], b[both]] = True
+    n, group = connected_components(csr_array(touch), directed=False)
+    known = np.isin(np.arange(c.n_values), c.shown)
+    size = np.bincount(group, known, n)
+    return known & (group == size.argmax())
 
 
 def centred(theta: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def _decisions(part: pl.DataFrame) -> _Decisions:
         part["cluster"].to_numpy(),
         np.unique(part["item"].to_numpy(), return_inverse=True)[1],
         np.where(shown == quits[:, None], -1, shown),
-        quits >= 0,
+        (shown == quits[:, None]).any(1) & (quits >= 0),  # of the order shown, not of the item
         part["code"].to_numpy().astype(int),
         part["refused"].to_numpy(),
         part["n"].to_numpy(),

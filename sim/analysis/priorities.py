@@ -47,8 +47,11 @@ def priorities(tables: Tables, seed: int) -> pl.DataFrame:
     any stage, `wald_trend` of any along the line, `wald_last` of any at the last stage against all
     others, robust to clusters (Hotelling's F); `lr_...` of the same, likelihood ratios that take
     choices for independent. Intervals and p: t over clusters (dilemmas, or norms), by
-    the sandwich; n counts choices that the value (or pair) was in, n_distinct clusters. Holm's
-    correction runs over the values (or pairs) of a measure and stage. `detectable` and `power`
+    a jackknife or sandwich, but never surer than independent choices would be, and none for a
+    value that won all or none of its choices. n counts choices that the value (or pair) was in,
+    n_distinct clusters, n_unscored choices of the group that count for none. Values that never met
+    the others, directly or through a third, are null. Holm's correction runs over all values and
+    stages (or pairs) of a measure. `detectable` and `power`
     say what a study of this size can find: where power is low, no shift found is no evidence of
     none. `seed` is not used.
     """
@@ -87,11 +90,16 @@ def centring(known: np.ndarray) -> np.ndarray:
 
 
 def _combined(made: Fit, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Linear combinations (k,) of the parameters and their robust standard errors."""
+    """Linear combinations (k,) of the parameters and their standard errors.
+
+    The larger of the error over clusters and that of independent choices.
+    """
     known = np.isfinite(matrix.sum(axis=1))
     plain = np.where(known[:, None], matrix, 0.0)
-    variance = np.einsum("kp,pq,kq->k", plain, made.robust(), plain)
-    error = np.sqrt(np.maximum(variance, 0))
+    # Few clusters that agree by chance, or choices that are all alike, make the error over clusters
+    # tiny: no study knows more than its choices would tell, were they independent.
+    ways = [np.einsum("kp,pq,kq->k", plain, v, plain) for v in (made.robust(), made.model)]
+    error = np.sqrt(np.maximum(np.maximum(*ways), 0))
     return np.where(known, plain @ made.theta, np.nan), np.where(known, error, np.nan)
 
 
@@ -136,7 +144,8 @@ def _strengths(
         rows.append(
             {"measure": "strength", "first": value, "stage": stage, "chance": 0.0}
             | row
-            | {"n": int(n[v]), "n_distinct": int(clusters[v]), "n_unscored": lost}
+            | {"n": int(n[v]), "n_distinct": int(clusters[v])}
+            | {"n_unscored": lost if stage is None else None}
             | {"all_or_none": bool(bound[v])}
             | {"elo": None if np.isnan(estimate[v]) else 1500 + ELO * float(estimate[v])}
         )
@@ -147,10 +156,8 @@ def _position(c: Cells, made: Fit, lost: int) -> list[dict]:
     unit = np.zeros((1, len(made.theta)))
     unit[0, -1] = 1
     estimate, error = _combined(made, unit)
-    varied = len({tuple(sorted(row)) for row in c.shown.tolist()}) < len(
-        {tuple(row) for row in c.shown.tolist()}
-    )
-    row = _interval(estimate[0], error[0], len(c.counts)) if varied else {"estimate": None}
+    known = design(c)[..., -1].any()  # else it cannot be told from the values
+    row = _interval(estimate[0], error[0], len(c.counts)) if known else {"estimate": None}
     return [
         {"measure": "position", "chance": 0.0, "n": int(c.total.sum()), "n_unscored": lost}
         | {"n_distinct": len(c.counts)}
@@ -162,28 +169,32 @@ def _by_stage(c: Cells, values: list[str], whole: Fit, lost: int) -> list[dict]:
     later = np.arange(1, len(c.stages))
     indicator = (c.stage[:, None] == later).astype(float)
     full = fit(c, design(c, indicator))
-    here = [_met_at(c, s) for s in range(len(c.stages))]
+    parts = [_at_stage(c, s) for s in range(len(c.stages))]
+    here, bound = [met(part) for part in parts], [never(part) for part in parts]
     base = [_placed(centring(here[s]), full, [0] if s == 0 else [0, s]) for s in range(len(here))]
-    rows, tests = [], []
+    rows, tests, shifts = [], [], []
     for s, stage in enumerate(c.stages.tolist()):
         rows += _strengths(c, full, values, stage, base[s], lost)
     for s in later.tolist():
         both = here[0] & here[s]
         matrix = _placed(centring(both), full, [s])
         tests.append(matrix)
-        rows += _changes(c, full, values, "shift", int(c.stages[s]), matrix)
+        sure = ~(bound[0] | bound[s])
+        shifts += _changes(c, full, values, "shift", int(c.stages[s]), matrix, sure)
+    rows += _corrected(shifts)
     line = (c.stages[c.stage] - c.stages.mean()) / np.ptp(c.stages)
     trend = fit(c, design(c, line[:, None]))
     slope = _placed(centring(met(c)), trend, [1])
-    rows += _changes(c, trend, values, "trend", None, slope)
+    rows += _corrected(_changes(c, trend, values, "trend", None, slope, ~never(c)))
     rows += _tests(c, whole, full, np.concatenate(tests), "shift")
     rows += _tests(c, whole, trend, slope, "trend")
     last = fit(c, design(c, indicator[:, -1:]))
     return rows + _tests(c, whole, last, _placed(centring(here[-1]), last, [1]), "last")
 
 
-def _met_at(c: Cells, s: int) -> np.ndarray:
-    return np.isin(np.arange(c.n_values), c.shown[c.stage == s])
+def _at_stage(c: Cells, s: int) -> Cells:
+    at = c.stage == s
+    return Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:, at])
 
 
 def _placed(matrix: np.ndarray, made: Fit, blocks: list[int]) -> np.ndarray:
@@ -196,21 +207,28 @@ def _placed(matrix: np.ndarray, made: Fit, blocks: list[int]) -> np.ndarray:
 
 
 def _changes(
-    c: Cells, made: Fit, values: list[str], measure: str, stage: int | None, matrix: np.ndarray
+    c: Cells,
+    made: Fit,
+    values: list[str],
+    measure: str,
+    stage: int | None,
+    matrix: np.ndarray,
+    sure: np.ndarray,
 ) -> list[dict]:
+    """One row per value; no interval where it is not `sure` (V,): a change between bounds."""
     estimate, error = _combined(made, matrix)
     at = np.isin(c.stages[c.stage], [c.stages[0], stage]) if stage else np.ones(len(c.stage), bool)
     n, clusters = _shown(c, at)
     rows = []
     for v, value in enumerate(values):
-        row = _interval(estimate[v], error[v], int(clusters[v]))
+        row = _interval(estimate[v], error[v], int(clusters[v]), bool(sure[v]))
         rows.append(
             {"measure": measure, "first": value, "stage": stage, "chance": 0.0}
             | row
-            | {"n": int(n[v]), "n_distinct": int(clusters[v]), "n_unscored": 0}
+            | {"n": int(n[v]), "n_distinct": int(clusters[v]), "all_or_none": not sure[v]}
             | (found(error[v], len(c.counts)) if row["interval"] else {})
         )
-    return _corrected(rows)
+    return rows
 
 
 def found(error: float, clusters: int) -> dict[str, float]:
@@ -239,16 +257,16 @@ def _pair_shifts(c: Cells, values: list[str]) -> list[dict]:
         (won, n), (won_last, n_last) = ends
         clusters = int(((n > 0) | (n_last > 0)).sum())
         row = {"measure": "pair_shift", "first": values[i], "second": values[j], "chance": 0.0}
-        row |= {"n": int(n.sum() + n_last.sum()), "n_distinct": clusters, "n_unscored": 0}
+        row |= {"n": int(n.sum() + n_last.sum()), "n_distinct": clusters}
         if n.any() and n_last.any():
             start, pull = _log_odds(won, n)
             end, pull_last = _log_odds(won_last, n_last)
             many = max(clusters - 1, 1)
             error = float(np.sqrt(((pull_last - pull) ** 2).sum() * clusters / many))
+            # As in `_combined`.
+            error = max(error, float(np.sqrt(_variance(won, n) + _variance(won_last, n_last))))
             row |= _interval(end - start, error, clusters)
-            # Few clusters may agree by chance: no study finds more than independent choices do.
-            least = np.sqrt(_variance(won, n) + _variance(won_last, n_last))
-            row |= found(max(error, float(least)), max(clusters, FEWEST))
+            row |= found(error, max(clusters, FEWEST))
         rows.append(row)
     return _corrected(rows)
 
@@ -268,14 +286,20 @@ def _variance(won: np.ndarray, n: np.ndarray) -> float:
 def _tests(c: Cells, less: Fit, more: Fit, matrix: np.ndarray, name: str) -> list[dict]:
     """Wald's test, robust to clusters, and the likelihood ratio of a larger model."""
     plain = matrix[~np.isnan(matrix).any(1)]
-    variance = plain @ more.robust() @ plain.T
-    df = int(np.linalg.matrix_rank(plain))
+    df = int(np.linalg.matrix_rank(plain)) if len(plain) else 0
     clusters = len(c.counts)
-    common = {"n": int(c.total.sum()), "n_distinct": clusters, "n_unscored": 0, "df": float(df)}
+    common = {"n": int(c.total.sum()), "n_distinct": clusters, "df": float(df)}
     rows = [{"measure": f"wald_{name}", **common}, {"measure": f"lr_{name}", **common}]
+    if not df:
+        return rows
     if clusters > df + 1:
         value = plain @ more.theta
-        wald = float(value @ np.linalg.pinv(variance, rcond=1e-8, hermitian=True) @ value)
+        inverse = [
+            np.linalg.pinv(plain @ v @ plain.T, rcond=1e-8, hermitian=True)
+            for v in (more.robust(), more.model)
+        ]
+        # As in `_combined`: the smaller statistic, of the larger variance.
+        wald = float(min(value @ one @ value for one in inverse))
         f = wald * (clusters - df) / (df * (clusters - 1))
         rows[0] |= {"statistic": wald, "p": float(fdtrc(df, clusters - df, f))}
     ratio = max(2 * (more.log_likelihood - less.log_likelihood), 0.0)

@@ -38,11 +38,12 @@ def priority_agreement(tables: Tables, seed: int) -> pl.DataFrame:
     weigh 0; the others are in n_unscored, as are choices not to decide). `vrc`: the same corrected
     for chance, (a - a0) / (1 - a0), a0 what a uniform choice has: 1 follows always, 0 as by lot.
     `rank_agreement`: Kendall's tau-b of the profile's weights and the Bradley-Terry strengths of
-    the group's choices. `change`: vrc at the last stage minus at the first. `gain`: vrc minus that
-    of the control with the same model, agent and context on the same dilemmas. A control is scored
-    against each profile that was assigned. Intervals: over dilemmas (or norms), t of the ratio of
-    sums; of the rank correlation a bootstrap. n counts choices, n_distinct clusters. `seed` is the
-    bootstrap's.
+    the group's choices; a profile with ties cannot reach 1. `change`: vrc at the last stage minus
+    at the first. `gain`: vrc minus that of the control with the same model, agent and context on
+    the same dilemmas. Members of one name with several profiles have a null row. A control is
+    scored against each profile that was assigned. Intervals: over dilemmas (or norms), t of the
+    ratio of sums (near 0 or 1 and with few dilemmas it covers less, about 90 %); of the rank
+    correlation a bootstrap. n counts choices, n_distinct clusters. `seed` is the bootstrap's.
     """
     found = duels(tables)
     profiles = _profiles(tables.agents)
@@ -56,7 +57,10 @@ def priority_agreement(tables: Tables, seed: int) -> pl.DataFrame:
         names = [key["value"]] if key["value"] is not None else sorted(profiles)
         for name in names:
             weights = _weights(profiles.get(name), group.values)
-            if weights is None:
+            if weights is None:  # members of one name with several profiles, or of other values
+                lost = {"unread": group.unread, "left_out": group.left_out, "n": 0}
+                lost |= {"n_unscored": int(group.n.sum()), "chance": 0.0}
+                rows.append(key | {"measure": "vrc", "against": name} | lost)
                 continue
             sums = _sums(group, weights)
             scored.append((key, name, sums, group))
@@ -176,7 +180,8 @@ class Strengths:
 
 def _strengths(c: Cells, rng: np.random.Generator) -> Strengths:
     def all_and_each(counts: np.ndarray) -> np.ndarray:
-        return np.concatenate([overall(c, counts)[:, None], by_stage(c, counts)], axis=1)
+        found = np.concatenate([overall(c, counts)[:, None], by_stage(c, counts)], axis=1)
+        return found.round(6)  # equal strengths are ties, whatever rounding makes of them
 
     masks = [np.ones(len(c.stage), bool), *(c.stage == s for s in range(len(c.stages)))]
     many = len(c.counts) >= FEWEST

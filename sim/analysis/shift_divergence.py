@@ -92,7 +92,9 @@ def jensen_shannon(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def by_strength(strengths: np.ndarray) -> np.ndarray:
-    """Divergences (B,) between two stages, from strengths (B, 2, V)."""
+    """Divergences (B,) between two stages, from strengths (B, 2, V); NaN below two values."""
+    if strengths.shape[-1] < 2:
+        return np.full(len(strengths), np.nan)
     shares = softmax(strengths, axis=-1)
     return jensen_shannon(shares[:, 0], shares[:, 1])
 

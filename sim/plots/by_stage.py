@@ -21,7 +21,10 @@ _SAID = {"value": "for {}", "context_mode": "context {}", "wording": "wording {}
 
 def look(k: int) -> dict[str, Any]:
     """Keyword arguments of the line of the k-th value, by the alphabet."""
-    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+    return {
+        "color": COLOURS[k % len(COLOURS)],
+        "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)],
+    }
 
 
 def grid(

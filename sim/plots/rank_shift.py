@@ -72,7 +72,7 @@ def _tau(part: pl.DataFrame, stages: list[int]) -> list[str]:
         return ["one stage" if len(stages) == 1 else "no tau"]
     row = rows.row(0, named=True)
     bounds = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
-    chance = "" if row["p"] is None else f", p {row['p']:.2g}"
+    chance = "" if row["p_holm"] is None else f", p {row['p_holm']:.2g} (Holm)"
     lines = [f"tau {stages[0]}–{stages[-1]} {row['estimate']:.2f}{bounds}{chance}"]
     if row["tau_halves"] is not None and row["chance_same"] is not None:
         lines.append(
