@@ -170,7 +170,10 @@ def test_tests_of_shift_have_their_rate_of_false_alarms_over_500_data_sets():
     for spread in (0.0, 0.7):
         table = calibrate.studies(500, 0, np.zeros((5, 6)), spread, "")
         rates = calibrate.alarms(table, 0.05)
-        assert 0.03 <= rates["wald_shift"] <= 0.07 and 0.03 <= rates["wald_trend"] <= 0.07
+        # Where choices of a dilemma hang together the larger of two errors is a little too large.
+        least = 0.03 if not spread else 0.015
+        for name in ("wald_shift", "wald_trend", "wald_last"):
+            assert least <= rates[name] <= 0.07, (spread, rates)
 
 
 def test_power_and_detectable_change_are_two_sides_of_one_error():
