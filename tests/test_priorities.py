@@ -7,8 +7,9 @@ from scipy.stats import kendalltau
 
 from sim import calibrate_dilemmas as calibrate
 from sim.analysis.bradley_terry import Cells, by_stage, cells, design, fit, overall, solve
+from sim.analysis.changes import found
 from sim.analysis.duels import PAD, UNDECIDED, duels
-from sim.analysis.priorities import found, group_rows, priorities
+from sim.analysis.priorities import group_rows, priorities
 from sim.analysis.priority_agreement import priority_agreement, tau_b
 from sim.analysis.ratios import ratio, told
 from sim.analysis.shift_divergence import shift_divergence

@@ -1,15 +1,14 @@
 """Which value gives way to which, and does that change from stage to stage?"""
 
-from itertools import combinations
-
 import numpy as np
 import polars as pl
-from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import chdtrc, fdtrc
 
 from sim.analysis.bradley_terry import ELO, Cells, Fit, cells, design, fit, met, never
+from sim.analysis.changes import corrected, found, pair_shifts
 from sim.analysis.duels import GROUP, Duels, duels
-from sim.analysis.intervals import FEWEST, LEVEL, holm
-from sim.analysis.scores import ESTIMATE, cell
+from sim.analysis.ratios import t_columns
+from sim.analysis.scores import ESTIMATE
 from sim.tables import Tables
 
 SCHEMA = {
@@ -31,8 +30,6 @@ SCHEMA = {
     "detectable": pl.Float64,  # logits: the change that is found in 80 of 100 such studies
     "power": pl.Float64,  # 0..1, to find a change of 0.3 logits at level .05
 }
-CHANGE = 0.3  # logits, whose power is told
-POWER = 0.8
 
 
 def priorities(tables: Tables, seed: int) -> pl.DataFrame:
@@ -78,7 +75,7 @@ def group_rows(c: Cells, values: list[str], lost: int) -> list[dict]:
     whole = fit(c, design(c))
     rows = _strengths(c, whole, values, None, centring(met(c)), lost) + _position(c, whole, lost)
     if len(c.stages) > 1:
-        rows += _by_stage(c, values, whole, lost) + _pair_shifts(c, values)
+        rows += _by_stage(c, values, whole, lost) + pair_shifts(c, values)
     return rows
 
 
@@ -103,22 +100,6 @@ def _combined(made: Fit, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, plain @ made.theta, np.nan), np.where(known, error, np.nan)
 
 
-def _interval(estimate: float, error: float, clusters: int, sure: bool = True) -> dict:
-    """Columns of an estimate with its t interval and p; none below 5 clusters."""
-    if np.isnan(estimate):
-        return {"estimate": None, "interval": None}
-    if not sure or clusters < FEWEST or not error > 0:
-        return {"estimate": float(estimate), "interval": None}
-    half = stdtrit(clusters - 1, (1 + LEVEL) / 2) * error
-    return {
-        "estimate": float(estimate),
-        "low": float(estimate - half),
-        "high": float(estimate + half),
-        "interval": "t",
-        "p": float(2 * stdtr(clusters - 1, -abs(estimate / error))),
-    }
-
-
 def _shown(c: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Choices, and clusters, (V,) each, in which a value was shown at the cells of a mask."""
     in_cell = (c.shown[at][..., None] == np.arange(c.n_values)).any(1)
@@ -139,7 +120,7 @@ def _strengths(
     bound = never(part)
     rows = []
     for v, value in enumerate(values):
-        row = _interval(estimate[v], error[v], int(clusters[v]), not bound[v])
+        row = t_columns(estimate[v], error[v], int(clusters[v]), not bound[v])
         row.pop("p", None)  # a strength of 0 means nothing by itself
         rows.append(
             {"measure": "strength", "first": value, "stage": stage, "chance": 0.0}
@@ -157,7 +138,7 @@ def _position(c: Cells, made: Fit, lost: int) -> list[dict]:
     unit[0, -1] = 1
     estimate, error = _combined(made, unit)
     known = design(c)[..., -1].any()  # else it cannot be told from the values
-    row = _interval(estimate[0], error[0], len(c.counts)) if known else {"estimate": None}
+    row = t_columns(estimate[0], error[0], len(c.counts)) if known else {"estimate": None}
     return [
         {"measure": "position", "chance": 0.0, "n": int(c.total.sum()), "n_unscored": lost}
         | {"n_distinct": len(c.counts)}
@@ -181,11 +162,11 @@ def _by_stage(c: Cells, values: list[str], whole: Fit, lost: int) -> list[dict]:
         tests.append(matrix)
         sure = ~(bound[0] | bound[s])
         shifts += _changes(c, full, values, "shift", int(c.stages[s]), matrix, sure)
-    rows += _corrected(shifts)
+    rows += corrected(shifts)
     line = (c.stages[c.stage] - c.stages.mean()) / np.ptp(c.stages)
     trend = fit(c, design(c, line[:, None]))
     slope = _placed(centring(met(c)), trend, [1])
-    rows += _corrected(_changes(c, trend, values, "trend", None, slope, ~never(c)))
+    rows += corrected(_changes(c, trend, values, "trend", None, slope, ~never(c)))
     rows += _tests(c, whole, full, np.concatenate(tests), "shift")
     rows += _tests(c, whole, trend, slope, "trend")
     last = fit(c, design(c, indicator[:, -1:]))
@@ -221,7 +202,7 @@ def _changes(
     n, clusters = _shown(c, at)
     rows = []
     for v, value in enumerate(values):
-        row = _interval(estimate[v], error[v], int(clusters[v]), bool(sure[v]))
+        row = t_columns(estimate[v], error[v], int(clusters[v]), bool(sure[v]))
         rows.append(
             {"measure": measure, "first": value, "stage": stage, "chance": 0.0}
             | row
@@ -229,58 +210,6 @@ def _changes(
             | (found(error[v], len(c.counts)) if row["interval"] else {})
         )
     return rows
-
-
-def found(error: float, clusters: int) -> dict[str, float]:
-    """What a study with this standard error (logits) finds: detectable change, power for 0.3."""
-    limit = stdtrit(clusters - 1, (1 + LEVEL) / 2)
-    power = ndtr(CHANGE / error - limit) + ndtr(-CHANGE / error - limit)
-    return {"detectable": float((limit + ndtri(POWER)) * error), "power": float(power)}
-
-
-def _corrected(rows: list[dict]) -> list[dict]:
-    adjusted = holm(np.array([row.get("p", np.nan) for row in rows], float))
-    return [row | {"p_holm": cell(p)} for row, p in zip(rows, adjusted.tolist(), strict=True)]
-
-
-def _pair_shifts(c: Cells, values: list[str]) -> list[dict]:
-    """Change of the log odds of each pair, from choices between these two alone."""
-    real = (c.shown >= 0).sum(1) == 2
-    rows = []
-    for i, j in combinations(range(len(values)), 2):
-        met_ = real & (c.shown == i).any(1) & (c.shown == j).any(1)
-        ends = []
-        for s in (0, len(c.stages) - 1):
-            at = met_ & (c.stage == s)
-            won = np.where(c.shown[at] == i, c.counts[:, at], 0).sum((1, 2))
-            ends.append((won, c.counts[:, at].sum((1, 2))))
-        (won, n), (won_last, n_last) = ends
-        clusters = int(((n > 0) | (n_last > 0)).sum())
-        row = {"measure": "pair_shift", "first": values[i], "second": values[j], "chance": 0.0}
-        row |= {"n": int(n.sum() + n_last.sum()), "n_distinct": clusters}
-        if n.any() and n_last.any():
-            start, pull = _log_odds(won, n)
-            end, pull_last = _log_odds(won_last, n_last)
-            many = max(clusters - 1, 1)
-            error = float(np.sqrt(((pull_last - pull) ** 2).sum() * clusters / many))
-            # As in `_combined`.
-            error = max(error, float(np.sqrt(_variance(won, n) + _variance(won_last, n_last))))
-            row |= _interval(end - start, error, clusters)
-            row |= found(error, max(clusters, FEWEST))
-        rows.append(row)
-    return _corrected(rows)
-
-
-def _log_odds(won: np.ndarray, n: np.ndarray) -> tuple[float, np.ndarray]:
-    """Log odds of winning and how much each cluster moves it; won and n are (clusters,)."""
-    p = (won.sum() + 0.5) / (n.sum() + 1)
-    return float(np.log(p / (1 - p))), (won - p * n) / (n.sum() * p * (1 - p))
-
-
-def _variance(won: np.ndarray, n: np.ndarray) -> float:
-    """Of the log odds, were choices independent."""
-    p = (won.sum() + 0.5) / (n.sum() + 1)
-    return float(1 / (n.sum() * p * (1 - p)))
 
 
 def _tests(c: Cells, less: Fit, more: Fit, matrix: np.ndarray, name: str) -> list[dict]:

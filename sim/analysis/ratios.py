@@ -31,10 +31,15 @@ def told(estimate: float, influence: np.ndarray, clusters: int) -> dict:
         influence: (clusters,) of those that add to it, 0 for all others.
         clusters: how many add to it.
     """
+    error = np.sqrt((influence**2).sum() * clusters / max(clusters - 1, 1))
+    return t_columns(estimate, float(error), clusters)
+
+
+def t_columns(estimate: float, error: float, clusters: int, sure: bool = True) -> dict:
+    """Columns of an estimate and its standard error; no interval unless it is `sure`."""
     if np.isnan(estimate):
         return {"estimate": None, "interval": None}
-    error = np.sqrt((influence**2).sum() * clusters / max(clusters - 1, 1))
-    if clusters < FEWEST or not error > 1e-12:
+    if not sure or clusters < FEWEST or not error > 1e-12:
         return {"estimate": float(estimate), "interval": None}
     half = stdtrit(clusters - 1, (1 + LEVEL) / 2) * error
     return {
