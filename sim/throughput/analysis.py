@@ -20,7 +20,7 @@ from sim.tables import load
 
 DILEMMAS, STAGES = 3302, 5  # as many as published (arXiv 2505.18154)
 VALUES = ("care", "fairness", "loyalty", "authority", "sanctity", "liberty")
-PER_AGENT = DILEMMAS * STAGES * 2  # both orders
+PER_AGENT = DILEMMAS * STAGES * 2 * 2  # both orders, two contexts: path dependence needs them
 ANALYZERS = (
     "preference", "priorities", "rank_shift", "win_rates", "shift_divergence", "transitivity",
     "paired_choices", "path_dependence", "positions", "priority_agreement",
@@ -44,6 +44,7 @@ def study(folder: Path, n: int) -> int:
     config = compose(
         "experiment=scripted_baselines", "display=false", "theory=moral_foundations",
         "env=dilemmas", "dilemmas@env=jsonl", f"env.source.path={path}", "population=first",
+        "env.context=[causal,counterfactual]",
         f"population.n_each={each}", f"population.control={agents - 6 * each}", "agent=ranked",
     )  # fmt: skip
     run = folder / "run"
