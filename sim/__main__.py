@@ -9,8 +9,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -18,10 +19,16 @@ from sim.configs import CONF, compose
 from sim.dry_run import dry_run
 from sim.errors import CallFailed, Refusal
 from sim.run import run
-from sim.setup import build, load_config
+from sim.setup import HOW, NOT_HASHED, build, config_hash, load_config
 
 REFUSED, FAILED, STOPPED = 2, 1, 130
 
+
+_ABSENT = object()
+_FREE = (
+    f"but for those that change no reply: {', '.join(n for n in NOT_HASHED if n != 'dry_run')}, "
+    f"and of model {', '.join(HOW)}"
+)
 
 _statuses: list[int] = []  # of the jobs; a sweep goes on past one that fails
 
@@ -99,12 +106,20 @@ def _finish(
 
 
 def _resume(folder: Path, others: list[str]) -> None:
-    if others:
-        raise Refusal(f"resume takes no other overrides, got {' '.join(others)}")
     saved = folder / ".hydra" / "config.yaml"
     if not saved.exists():
         raise Refusal(f"resume needs a run folder with .hydra/config.yaml, got {folder}")
-    _finish(load_config(folder), folder, None, ())
+    config = load_config(folder)
+    begun = config_hash(config)
+    for override in OverridesParser.create().parse_overrides(others):
+        name = str(override.key_or_group)
+        known = OmegaConf.select(config, name, default=_ABSENT) is not _ABSENT
+        if not known or override.is_delete() or name == "dry_run":
+            raise Refusal(f"resume takes no other overrides, got {override.input_line}; {_FREE}")
+        OmegaConf.update(config, name, override.value(), merge=False)
+    if config_hash(config) != begun:
+        raise Refusal(f"resume takes no other overrides, got {' '.join(others)}; {_FREE}")
+    _finish(config, folder, None, ())
 
 
 def _show(config: DictConfig) -> None:

@@ -1,36 +1,50 @@
 """What would be asked: one agent's whole conversation per condition, and nobody is asked."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import numpy as np
+
+from sim.inference import prices
 from sim.rehearsal import conditions, rehearse
 from sim.setup import Parts
 
 REPLY = "[the model's reply]"
 
 
+@dataclass
+class _Asked:
+    """Tokens of prompts and number of requests, as far as they were shown."""
+
+    tokens: int = 0
+    n: int = 0
+
+
 def dry_run(parts: Parts) -> Iterator[str]:
-    """Lines that show each condition: its prompts with their token counts."""
+    """Lines that show each condition: its prompts with their token counts; last, what it costs."""
     cast = parts.cast
     found = conditions(cast)
-    for (kind, value, _), numbers in found.items():
+    expected: list[tuple[int, int] | None] = []
+    for (kind, value, model), numbers in found.items():
         player = cast.players[numbers[0]]
         who = f"{cast.kinds[kind]}, {value or 'control'}"
         yield f"===== {who}: {len(numbers)} agents, as {player.agent_id}"
-        if cast.agents[kind].speaks:
-            yield from _conversation(parts, numbers[0])
-        else:
+        if not cast.agents[kind].speaks:
             yield "scripted: decides on numbers, nothing is asked\n"
+            continue
+        shown = _Asked()
+        for sitting in parts.game.samples:
+            yield from _sitting(parts, numbers[0], sitting, shown)
+        episodes = int(np.isin(cast.seating, numbers).sum()) / len(parts.game.samples)
+        assert parts.backend is not None
+        tokens, n = round(shown.tokens * episodes), round(shown.n * episodes)
+        expected.append(parts.backend.part(model).expected_cost(tokens, n))
     n = len(cast.seating)
     yield f"{len(found)} conditions, {len(cast.players)} agents, {n} episodes; nobody was asked."
+    yield from _cost(expected)
 
 
-def _conversation(parts: Parts, number: int) -> Iterator[str]:
-    assert parts.backend is not None
-    for sitting in parts.game.samples:
-        yield from _sitting(parts, number, sitting)
-
-
-def _sitting(parts: Parts, number: int, sitting: int) -> Iterator[str]:
+def _sitting(parts: Parts, number: int, sitting: int, shown: _Asked) -> Iterator[str]:
     """One episode, with the tokens of its prompts; the game's variant above it."""
     assert parts.backend is not None
     backend, total = parts.backend.part(parts.cast.players[number].member.model), 0
@@ -44,5 +58,20 @@ def _sitting(parts: Parts, number: int, sitting: int) -> Iterator[str]:
             yield f"--- step {step}, {turn.kind}: {role}\n{content}"
         prompt = backend.count_prompt(message)
         total += prompt
+        shown.n += 1
         yield f"--- ({prompt} tokens in the prompt, replies as shown)"
+    shown.tokens += total
     yield f"===== {total} prompt tokens in all, replies as shown\n"
+
+
+def _cost(expected: list[tuple[int, int] | None]) -> Iterator[str]:
+    """The sum over conditions, where the prices of all are known."""
+    known = [one for one in expected if one is not None]
+    if not known or len(known) < len(expected):
+        return
+    likely, most = (prices.shown(sum(part)) for part in zip(*known, strict=True))
+    yield (
+        f"expected cost: about {likely} with replies of model.expected_tokens tokens, at most "
+        f"{most} with replies of model.max_tokens and a single try; prompts are estimated at four "
+        f"bytes a token, without what the server finds in its cache"
+    )

@@ -2,7 +2,8 @@
 
 Append-only SQLite. `requests` holds what was new in a question and the key of the request
 whose reply it continues, so that prompts are not repeated; `replies` what came back; `slots`
-which question of the run used which request.
+which question of the run used which request; `failures` calls that brought no reply, and what
+they may have cost (null: surely nothing).
 """
 
 import json
@@ -12,30 +13,44 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from pathlib import Path
+from typing import NamedTuple
 
 from sim.errors import Refusal
-from sim.inference.base import Reply, Request, Slot
+from sim.inference.base import Failure, Reply, Request, Slot
 
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA_VERSION = 2
+FAILURES = """
+CREATE TABLE failures (
+    episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
+    kind TEXT NOT NULL, told TEXT NOT NULL, cost INTEGER);
+"""
+# What a version lacked, to be added to its journals.
+UPGRADES = {
+    1: f"""
+ALTER TABLE replies ADD COLUMN reasoning_tokens INTEGER;
+ALTER TABLE replies ADD COLUMN cost INTEGER;
+ALTER TABLE replies ADD COLUMN reused INTEGER;{FAILURES}"""
+}
+SCHEMA = f"""
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, parent BLOB, messages TEXT NOT NULL,
     mode TEXT NOT NULL, labels TEXT, draw INTEGER NOT NULL);
 CREATE TABLE replies (
     request INTEGER PRIMARY KEY REFERENCES requests, text TEXT NOT NULL, reasoning TEXT,
     finish_reason TEXT, error TEXT, option_logprobs TEXT, prompt_tokens INTEGER,
-    cached_tokens INTEGER, output_tokens INTEGER, latency_s REAL);
+    cached_tokens INTEGER, output_tokens INTEGER, latency_s REAL, reasoning_tokens INTEGER,
+    cost INTEGER, reused INTEGER);
 CREATE TABLE slots (
     episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
     request INTEGER NOT NULL REFERENCES requests,
     PRIMARY KEY (episode, seat, step, turn, attempt)) WITHOUT ROWID;
-CREATE INDEX greedy ON requests (key) WHERE draw = 0;
-"""
+CREATE INDEX greedy ON requests (key) WHERE draw = 0;{FAILURES}"""
 _JOINED = """SELECT requests.key, replies.text, reasoning, finish_reason, error, option_logprobs,
-    prompt_tokens, cached_tokens, output_tokens, latency_s
+    prompt_tokens, cached_tokens, output_tokens, latency_s, reasoning_tokens, cost
     FROM requests JOIN replies ON replies.request = requests.id"""
 
 _SLOTS = "INSERT INTO slots VALUES (?,?,?,?,?,?)"
+_FAILURES = "INSERT INTO failures VALUES (?,?,?,?,?,?,?,?)"
 
 
 @dataclass(slots=True)
@@ -44,6 +59,33 @@ class Entry:
 
     key: bytes
     reply: Reply
+
+
+TOKENS = "prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"
+
+
+class Paid(NamedTuple):
+    """What calls came to.
+
+    Attributes:
+        n: replies that were asked for and came.
+        tokens: theirs, by column of `replies`.
+        cost: picos, of those whose tokens were counted.
+        n_unknown: replies whose tokens were not.
+        n_reused: replies of earlier runs.
+        failures: calls that brought no reply, by kind.
+        n_maybe: of these, those that the server may have worked for.
+        most: that these, and replies that were not counted, may have cost, picos.
+    """
+
+    n: int
+    tokens: dict[str, int]
+    cost: int
+    n_unknown: int
+    n_reused: int
+    failures: dict[str, int]
+    n_maybe: int
+    most: int
 
 
 _labels_json = lru_cache(json.dumps)
@@ -64,6 +106,29 @@ def _new_messages(request: Request) -> tuple[bytes | None, str]:
         new.append(f"[{_quoted(message.role)}, {_quoted(message.content)}]")
         message = message.parent
     return None if message is None else message.key, f"[{', '.join(new[::-1])}]"
+
+
+def _entry(db: sqlite3.Connection, where: str, values: tuple) -> Entry | None:
+    row = db.execute(f"{_JOINED} {where}", values).fetchone()
+    if row is None:
+        return None
+    logprobs = None if row[5] is None else json.loads(row[5])
+    return Entry(row[0], Reply(row[1], row[2], row[3], row[4], logprobs, *row[6:]))
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A journal for reading; one that was closed in order needs no files beside it for that."""
+    log = path.with_name(path.name + "-wal")
+    closed = not log.exists() or log.stat().st_size == 0
+    mode = "mode=ro&immutable=1" if closed else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+
+
+def reply_at(db: sqlite3.Connection, id_: int) -> Reply:
+    """The reply to the request of an id."""
+    entry = _entry(db, "WHERE requests.id = ?", (id_,))
+    assert entry is not None
+    return entry.reply
 
 
 class Journal:
@@ -92,10 +157,19 @@ class Journal:
                 self._db.executescript(
                     f"BEGIN;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
                 )
+            elif version in UPGRADES:
+                self._db.executescript(
+                    f"BEGIN;{UPGRADES[version]}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+                )
             elif version != SCHEMA_VERSION:
+                newer = ": a newer version of this project wrote it"
                 raise Refusal(
                     f"journal {path} must have schema version {SCHEMA_VERSION}, got {version}"
+                    f"{newer if version > SCHEMA_VERSION else ''}"
                 )
+            (sound,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if sound != "ok":
+                raise Refusal(f"journal {path} is damaged: {' '.join(sound.split())}")
             (last,) = self._db.execute("SELECT max(id) FROM requests").fetchone()
         except Refusal:
             self._db.close()
@@ -135,15 +209,16 @@ class Journal:
         return None if entry is None else (found[0], entry.reply)
 
     def _one(self, where: str, values: tuple) -> Entry | None:
-        row = self._db.execute(f"{_JOINED} {where}", values).fetchone()
-        if row is None:
-            return None
-        logprobs = None if row[5] is None else json.loads(row[5])
-        return Entry(row[0], Reply(row[1], row[2], row[3], row[4], logprobs, *row[6:]))
+        return _entry(self._db, where, values)
 
-    def record(self, answered: Iterable[tuple[Request, Reply, list[Slot]]]) -> None:
-        """Commits answered requests, each with all the slots that it answers, in one piece."""
-        requests, replies, slots = [], [], []
+    def record(
+        self, answered: Iterable[tuple[Request, Reply, list[Slot]]], reused: int | None = None
+    ) -> None:
+        """Commits answered requests, each with all the slots that it answers, in one piece.
+
+        `reused` is 1 for replies of another run's journal.
+        """
+        requests, replies, slots, failures = [], [], [], []
         for request, reply, places in answered:
             self._last += 1
             parent, new = _new_messages(request)
@@ -156,14 +231,20 @@ class Journal:
             replies.append(
                 (self._last, reply.text, reply.reasoning, reply.finish_reason, reply.error,
                  logprobs, reply.prompt_tokens, reply.cached_tokens, reply.output_tokens,
-                 reply.latency_s)
+                 reply.latency_s, reply.reasoning_tokens, reply.cost, reused)
             )  # fmt: skip
             slots += [(*slot, self._last) for slot in places]
+            failures += [(*request.slot, *one) for one in reply.failures]
         self._commit(
             ("INSERT INTO requests VALUES (?,?,?,?,?,?,?)", requests),
-            ("INSERT INTO replies VALUES (?,?,?,?,?,?,?,?,?,?)", replies),
+            ("INSERT INTO replies VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", replies),
             (_SLOTS, slots),
+            (_FAILURES, failures),
         )
+
+    def failed(self, failures: Iterable[tuple[Slot, Failure]]) -> None:
+        """Commits calls that brought no reply."""
+        self._commit((_FAILURES, [(*slot, *one) for slot, one in failures]))
 
     def share(self, slots: Iterable[tuple[Slot, int]]) -> None:
         """Commits slots that an earlier request, given by id, answers."""
@@ -180,6 +261,26 @@ class Journal:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def paid(self) -> Paid:
+        """What the calls of the run came to so far, in all attempts; of reused replies nothing."""
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOKENS)
+        *tokens, n, cost, unknown, most, reused = self._db.execute(
+            f"SELECT {sums}, count(*), coalesce(sum(cost) FILTER (WHERE counted), 0), "
+            f"coalesce(sum(NOT counted), 0), coalesce(sum(cost) FILTER (WHERE NOT counted), 0), "
+            f"(SELECT count(*) FROM replies WHERE reused) "
+            f"FROM (SELECT *, prompt_tokens IS NOT NULL AS counted FROM replies "
+            f"WHERE reused IS NULL)"
+        ).fetchone()
+        failures = self._db.execute(
+            "SELECT kind, count(*), count(cost), coalesce(sum(cost), 0) FROM failures "
+            "GROUP BY kind ORDER BY kind"
+        ).fetchall()
+        return Paid(
+            n, dict(zip(TOKENS, tokens, strict=True)), cost, unknown, reused,
+            {kind: n for kind, n, _, _ in failures},
+            sum(row[2] for row in failures), most + sum(row[3] for row in failures),
+        )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""

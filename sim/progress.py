@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sim.inference.prices import PICO
 from sim.rollout import Tally
 
 EVERY_S = 10.0  # between lines where there is no terminal
@@ -64,11 +65,19 @@ class Display:
                 left = f", about {seconds:.0f} s left"
             print(f"episodes {tally.episodes}/{self._n}, {rates}{left}", file=sys.stderr)
 
-    @staticmethod
-    def _rates(tally: Tally, seconds: float) -> str:
+    def _rates(self, tally: Tally, seconds: float) -> str:
         tokens = (tally.prompt_tokens + tally.output_tokens) / seconds
         unread = tally.unread / tally.decisions if tally.decisions else 0
         return (
             f"{tally.decisions / seconds:,.0f} decisions/s, {tokens:,.0f} tokens/s, "
-            f"unread {unread:.1%}"
+            f"unread {unread:.1%}{self._cost(tally)}"
         )
+
+    def _cost(self, tally: Tally) -> str:
+        """So far, and expected of the whole run; nothing where nothing is paid."""
+        if not tally.cost:
+            return ""
+        of = ""
+        if tally.episodes:
+            of = f" of about {tally.cost / PICO * self._n / tally.episodes:,.2f}"
+        return f", cost {tally.cost / PICO:,.2f}{of}"

@@ -32,6 +32,7 @@ class Tally:
     unread: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cost: int = 0  # picos, of all attempts
 
 
 class Rollout:
@@ -272,6 +273,7 @@ class Rollout:
         heard = self._talk.hear()
         self.tally.prompt_tokens = self._talk.prompt_tokens
         self.tally.output_tokens = self._talk.output_tokens
+        self.tally.cost = self._talk.cost
         self._settle(heard.settled, heard.action, heard.status)
         return np.concatenate([heard.again, self._advance(heard.settled)])
 

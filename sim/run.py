@@ -4,25 +4,28 @@ import fcntl
 import gc
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from envs.base import Game
 from sim import manifest
 from sim.analyse import analyse
 from sim.cast import Cast
 from sim.errors import Refusal
+from sim.inference import prices
 from sim.inference.asking import Asking
-from sim.journal import Journal
+from sim.inference.earlier import Earlier
+from sim.journal import Journal, Paid
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout
 from sim.setup import Parts, build, config_hash, load_config, save_config
+from sim.stopping import in_order
 from sim.tables import ITEMS
 
 
@@ -39,6 +42,8 @@ def run(
         Refusal: before anything is played, or where writing fails; what was written stays.
     """
     parts = build(config)
+    if parts.backend is not None:
+        parts.backend.prepare()
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         about = _about(config, folder, parts, experiment)
@@ -47,7 +52,9 @@ def run(
         manifest.write(folder, about)
         try:
             start = time.monotonic()
-            asked = play(parts, folder, config.journal.fsync, config.display)
+            asked = play(
+                parts, folder, config.journal.fsync, config.display, _earlier(config.reuse)
+            )
             del parts  # a large population; the tables have it all
             about |= _account(folder, time.monotonic() - start, about, asked)
             # As it will be read back, so that a report made again has equal bytes.
@@ -56,6 +63,8 @@ def run(
         except BaseException as fault:
             stopped = isinstance(fault, KeyboardInterrupt)
             about["status"] = "incomplete" if stopped else "failed"
+            about["told"] = " ".join(str(fault).split()) or type(fault).__name__
+            about["resume"] = f"python -m sim resume={folder}"
             _write_if_possible(folder, about)
             raise
     return about
@@ -109,6 +118,8 @@ def _about(
             f"resume needs the config that {folder} was begun with, hash {begun}, got {hash_}"
         )
     backend = parts.backend
+    for name in ("told", "resume"):  # of an attempt that failed
+        about.pop(name, None)
     return about | {
         "status": "running",
         "experiment": experiment or about.get("experiment"),
@@ -129,38 +140,78 @@ def _about(
     }
 
 
-def play(parts: Parts, folder: Path, fsync: bool, display: bool) -> dict[str, Any]:
+def play(
+    parts: Parts, folder: Path, fsync: bool, display: bool, reuse: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Plays all episodes and closes the tables.
+
+    `reuse` names earlier runs whose replies are used where the same is asked.
 
     Returns how many requests were sent (`asked`, in all attempts; `asked_now`, in this one), how
     many questions this attempt found answered (`replayed`), how many share the reply to
-    another (`shared`), and what the backend measured in this attempt (`inference`).
+    another (`shared`), how many were answered by earlier runs (`reused`), what calls came to
+    (`calls`), and what the backend measured in this attempt (`inference`).
     """
-    game, cast, rules = parts.game, parts.cast, parts.rules
+    game, cast, rules, backend = parts.game, parts.cast, parts.rules, parts.backend
     write_items(folder, game.items())
     write_agents(folder, cast.table)
     recorder = record(folder, game, cast)
-    journal = asking = None
-    asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0}
-    try:
-        if parts.backend is not None:
-            journal = Journal(folder / "journal.sqlite", fsync)
-            asking = Asking(parts.backend, journal, rules.on_error)
-        with Display(len(cast.seating), display) as shown, _rare_collections():
+    asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0, "reused": 0}
+    with _asking(parts, folder, fsync, reuse) as (asking, journal):
+        with (
+            Display(len(cast.seating), display) as shown,
+            _rare_collections(),
+            in_order(backend),
+        ):
             Rollout(game, cast, asking, recorder, rules, shown).run()
         recorder.close()
-        if journal is not None and asking is not None:
-            held = journal.counts()
-            asked = {"asked": held["requests"], "asked_now": asking.n_asked}
+        if backend is not None:
+            held, paid = journal.counts(), journal.paid()
+            asked = {"asked": held["requests"] - paid.n_reused, "asked_now": asking.n_asked}
             asked |= {"replayed": asking.n_replayed, "shared": held["slots"] - held["requests"]}
-            if parts.backend is not None and asking.n_asked:
-                asked["inference"] = parts.backend.statistics()
-    finally:
-        if journal is not None:
-            journal.close()
-        if parts.backend is not None:
-            parts.backend.close()
+            asked |= {"reused": paid.n_reused, "calls": _calls(paid)}
+            if asking.n_asked:
+                asked["inference"] = backend.statistics()
     return asked
+
+
+@contextmanager
+def _asking(
+    parts: Parts, folder: Path, fsync: bool, reuse: Sequence[Path]
+) -> Iterator[tuple[Any, Any]]:
+    """The journalled backend and its journal, None and None where no agent speaks."""
+    backend = parts.backend
+    if backend is None:
+        yield None, None
+        return
+    with ExitStack() as ends:
+        ends.callback(backend.close)
+        journal = Journal(folder / "journal.sqlite", fsync)
+        ends.callback(journal.close)
+        earlier = Earlier(reuse)
+        ends.callback(earlier.close)
+        budget, paid = parts.budget, journal.paid()
+        budget.spent = paid.cost + paid.most
+        backend.spend(budget)
+        asking = Asking(backend, journal, parts.rules.on_error, earlier if reuse else None)
+        try:
+            yield asking, journal
+        except BaseException:
+            asking.abandon()
+            raise
+
+
+def _calls(paid: Paid) -> dict[str, Any]:
+    """What the manifest tells of calls: each reply once, however many questions it answers."""
+    return {
+        "replies": paid.n,
+        **paid.tokens,
+        "replies_without_tokens": paid.n_unknown,
+        "failed": paid.failures,
+        "failed_possibly_paid": paid.n_maybe,
+        "cost": prices.shown(paid.cost),
+        "cost_possibly_more": prices.shown(paid.most),
+    }
 
 
 def record(folder: Path, game: Game, cast: Cast) -> Recorder:
@@ -190,7 +241,7 @@ def _account(
     rate = None if asked["replayed"] else round(n / max(seconds, 0.001), 1)
     if asked["replayed"] and not asked["asked_now"] and "seconds" in before:
         seconds, rate = before["seconds"], before["decisions_per_second"]
-    return {name: asked[name] for name in ("asked", "replayed", "shared")} | {
+    return {name: asked[name] for name in ("asked", "replayed", "shared", "reused")} | {
         "status": "complete",
         "n_decisions": n,
         "counts": {status: counts.get(status, 0) for status in STATUSES},
@@ -199,6 +250,7 @@ def _account(
         "seconds": seconds,
         "decisions_per_second": rate,
         "inference": asked.get("inference", before.get("inference")),
+        "calls": asked.get("calls"),
     }
 
 
@@ -208,3 +260,12 @@ def _write_if_possible(folder: Path, about: dict[str, Any]) -> None:
         manifest.write(folder, about)
     except OSError as fault:
         print(f"the manifest in {folder} could not be brought up to date: {fault}")
+
+
+def _earlier(named: Any) -> list[Path]:
+    """Folders of a config's `reuse`, one or several."""
+    plain = OmegaConf.to_container(named) if isinstance(named, ListConfig) else named
+    folders = [plain] if isinstance(plain, str) else plain or []
+    if not isinstance(folders, list) or not all(isinstance(one, str) for one in folders):
+        raise Refusal(f"reuse must name run folders, got {named!r}")
+    return [Path(one).expanduser() for one in folders]

@@ -19,14 +19,16 @@ from envs.base import Game, key
 from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference.base import Backend
+from sim.inference.prices import Budget, picos
 from sim.rehearsal import check_length
 from sim.rules import Rules
 from sim.variants import variants
 
 # Neither what is played nor what is answered depends on these.
-NOT_HASHED = ("display", "dry_run", "journal", "max_live")
+NOT_HASHED = ("display", "dry_run", "journal", "max_cost", "max_live", "reuse")
 FILES = ("path", "chat_template")  # keys of a config that name files to be read
-SIZES = ("chunk", "batch", "threads")  # of a model's batches
+# Keys of a model: how it is reached and paid, and the sizes of its batches.
+HOW = ("batch", "calls", "chunk", "expected_tokens", "key_env", "key_file", "prices", "threads")
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Parts:
     backend: Backend | None  # None where no agent speaks
     rules: Rules
     inputs: dict[str, str]  # see `inputs`
+    budget: Budget
 
 
 def build(config: DictConfig) -> Parts:
@@ -89,6 +92,10 @@ def build(config: DictConfig) -> Parts:
         )
         if backend is not None:
             check_length(game, cast, backend, rules.seed)
+        money = config.max_cost
+        budget = Budget(None if money is None else picos(money, "max_cost"))
+        if backend is not None:
+            backend.spend(budget)
         limit = config.unread_limit
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise Refusal(f"unread_limit must lie in 0..1, got {limit!r}")
@@ -101,7 +108,7 @@ def build(config: DictConfig) -> Parts:
     # Loading takes minutes: what was read must be what the record says was read.
     if changed := sorted(dict(read.items() ^ inputs(config).items())):
         raise Refusal(f"{', '.join(changed)} must stay as it is while a run starts, got two texts")
-    return Parts(game, cast, backend, rules, read)
+    return Parts(game, cast, backend, rules, read, budget)
 
 
 def _payoffs(game: Game) -> list[np.ndarray]:
@@ -180,6 +187,13 @@ def inputs(config: DictConfig) -> dict[str, str]:
     return found
 
 
+def _asked(model: dict[str, Any]) -> dict[str, Any]:
+    """What replies depend on in the config of a model, or of several."""
+    named = model.get("models")
+    several = {"models": {k: v and _asked(v) for k, v in named.items()}} if named else {}
+    return {k: v for k, v in model.items() if k not in HOW} | several
+
+
 def config_hash(config: DictConfig, read: dict[str, str] | None = None) -> str:
     """Hash of everything that a run's decisions depend on, its files' contents too.
 
@@ -188,7 +202,7 @@ def config_hash(config: DictConfig, read: dict[str, str] | None = None) -> str:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for name in NOT_HASHED:
         plain.pop(name, None)
-    plain["model"] = {k: v for k, v in plain["model"].items() if k not in SIZES}
+    plain["model"] = _asked(plain["model"])
     if read := inputs(config) if read is None else read:
         plain["inputs"] = read
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

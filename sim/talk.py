@@ -68,6 +68,11 @@ class Talk:
         self._counted = np.ones(n, bool)  # whether every one of those turns was counted
         self._log: list[tuple[int, str, Request, Reply]] = []  # player, kind of turn
 
+    @property
+    def cost(self) -> int:
+        """Of the run's calls so far, picos."""
+        return self._asking.cost
+
     def begin(
         self, rows: Rows, episodes: Rows, players: Rows, members: list[Member], preview: str
     ) -> None:
@@ -177,6 +182,8 @@ class Talk:
         """(canonical option or -1, status) of a decision."""
         if request.mode == "label":
             option, status = self._draw(request, reply), "unparsed"
+        elif reply.finish_reason in ("content_filter", "refusal"):
+            option, status = None, "refused"  # by the provider's policy
         elif reply.finish_reason == "length":
             option, status = None, "unparsed"  # "I would take A if ..." may have been going on
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from sim.journal import reading
 from sim.tables import load
 
 _TURNS = """SELECT slots.step, slots.turn, slots.attempt, requests.key, requests.messages,
@@ -34,21 +35,12 @@ def transcript(run: Path, agent_id: str) -> list[dict[str, Any]]:
     if rows.is_empty():
         raise ValueError(f"agent {agent_id!r} of {run} is scripted and has no conversation")
     try:
-        with closing(_reading(run / "journal.sqlite")) as journal:
+        with closing(reading(run / "journal.sqlite")) as journal:
             return [
                 part for e in rows["episode"].unique().sort() for part in _said(journal, e, rows)
             ]
     except sqlite3.Error as fault:
         raise ValueError(f"journal of {run} cannot be read: {fault}") from fault
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    """The journal for reading; one that was closed in order needs no files beside it for that."""
-    log = path.with_name(path.name + "-wal")
-    closed = not log.exists() or log.stat().st_size == 0
-    return sqlite3.connect(
-        f"file:{path}?{'mode=ro&immutable=1' if closed else 'mode=ro'}", uri=True
-    )
 
 
 def _said(journal: sqlite3.Connection, episode: int, rows: pl.DataFrame) -> list[dict[str, Any]]:

@@ -267,7 +267,7 @@ def test_a_journal_of_another_schema_or_no_journal_at_all_is_refused(sim):
     with closing(sqlite3.connect(run / "journal.sqlite")) as journal:
         journal.execute("PRAGMA user_version=99")
     status, _, err = sim(f"resume={run}")
-    assert status == 2 and "must have schema version 1, got 99" in err
+    assert status == 2 and "must have schema version 2, got 99: a newer" in err
     (run / "journal.sqlite").write_text("no database " * 500)
     status, _, err = sim(f"resume={run}")
     assert status == 2 and "cannot be used: file is not a database" in err

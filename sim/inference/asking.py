@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from sim.errors import CallFailed, Refusal
-from sim.inference.base import Backend, Reply, Request, digest
+from sim.inference.base import Backend, Reply, Request, Slot, digest
+from sim.inference.earlier import Earlier
 from sim.journal import Journal, clean
 
 
@@ -16,11 +17,14 @@ class Asking:
         backend: serves the model.
         journal: of the run; what it already holds is replayed.
         on_error: "stop" at a failed call, which is then asked again on resume, or "record" it.
+        earlier: replies of other runs, which are used before anything is asked.
     """
 
-    def __init__(self, backend: Backend, journal: Journal, on_error: str):
+    def __init__(
+        self, backend: Backend, journal: Journal, on_error: str, earlier: Earlier | None = None
+    ):
         self._backend, self._journal = backend, journal
-        self._stops = on_error == "stop"
+        self._stops, self._earlier = on_error == "stop", earlier
         self._salts: dict[str | None, bytes] = {}  # by model
         self._replaying = not journal.empty
         self._replayed: list[tuple[Request, Reply]] = []
@@ -29,6 +33,8 @@ class Asking:
         self.n_asked = 0
         self.n_replayed = 0
         self.n_shared = 0
+        self.n_reused = 0
+        self.cost = journal.paid().cost  # picos, of all attempts
 
     def greedy(self, model: str | None) -> bool:
         """Whether equal requests to a model get equal replies."""
@@ -44,7 +50,7 @@ class Asking:
         Raises:
             Refusal: the journal holds another prompt at the same place of the run.
         """
-        send, shared = [], []
+        send, shared, reused = [], [], []
         for request in requests:
             request.key = self._key(request)
             reply = self._known(request)
@@ -61,14 +67,34 @@ class Asking:
                     self._replayed.append((request, known[1]))
                     self.n_shared += 1
                     continue
+            if self._earlier and (reply := self._earlier.get(request.key)) is not None:
+                reused.append((request, reply, [request.slot]))
+                continue
+            if request.seed is None:
                 self._waiting[request.key] = [request]
             send.append(request)
         if shared:
             self._journal.share(shared)
+        if reused:
+            self._reuse(reused)
         if send:
             self._n_sent += len(send)
             self.n_asked += len(send)
             self._backend.submit(send)
+
+    def _reuse(self, reused: list[tuple[Request, Reply, list[Slot]]]) -> None:
+        """Journals replies of earlier runs; equal greedy requests among them once."""
+        once: dict[bytes | Slot, tuple[Request, Reply, list[Slot]]] = {}
+        for request, reply, slots in reused:
+            what = request.slot if request.seed is not None else request.key
+            if what in once:
+                once[what][2].extend(slots)
+                self.n_shared += 1
+            else:
+                once[what] = (request, reply, slots)
+            self._replayed.append((request, reply))
+        self.n_reused += len(once)
+        self._journal.record(once.values(), reused=1)
 
     def _key(self, request: Request) -> bytes:
         how = f"{request.mode}\0{request.labels}\0{request.seed or 0}".encode()
@@ -109,6 +135,7 @@ class Asking:
         self._n_sent -= len(answered)
         self._journal.record((q, reply, [t.slot for t in twins]) for q, reply, twins in answered)
         if failed:
+            self._journal.failed((q.slot, one) for q, reply, _ in failed for one in reply.failures)
             request, reply, _ = failed[0]
             place = ", ".join(f"{k} {v}" for k, v in request.slot._asdict().items())
             raise CallFailed(
@@ -116,4 +143,12 @@ class Asking:
                 f"what was answered is journalled"
             )
         self.n_shared += sum(len(twins) - 1 for _, _, twins in answered)
+        counted = (reply for _, reply, _ in answered if reply.prompt_tokens is not None)
+        self.cost += sum(reply.cost or 0 for reply in counted)
         return [(twin, reply) for _, reply, twins in answered for twin in twins]
+
+    def abandon(self) -> None:
+        """Journals the calls that nobody will wait for: they may have to be paid."""
+        lost = [(request.slot, failure) for request, failure in self._backend.abandoned()]
+        if lost:
+            self._journal.failed(lost)

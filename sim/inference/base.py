@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from agents.base import Message
 from sim.errors import Refusal
+from sim.inference.prices import Budget
 
 
 class Slot(NamedTuple):
@@ -53,6 +54,21 @@ class Request:
     key: bytes = b""
 
 
+class Failure(NamedTuple):
+    """A call that brought no reply, and was made again or given up.
+
+    Attributes:
+        kind: class of the fault: rate_limit, timeout, connection, server ...
+        told: what the server or the connection said.
+        cost: the most that it may have cost, picos, where the server may have worked for it; 0
+            where it may have worked and no prices are known; None where it surely did not.
+    """
+
+    kind: str
+    told: str
+    cost: int | None
+
+
 @dataclass(slots=True)
 class Reply:
     """What came back.
@@ -64,6 +80,9 @@ class Reply:
             said, where the mode scores them.
         prompt_tokens, output_tokens: as counted by the backend, None if it cannot.
         cached_tokens, latency_s: measured; they differ from run to run.
+        reasoning_tokens: of the output tokens, those of the reasoning.
+        cost: in picos (`sim.inference.prices`); None where it is not known.
+        failures: calls for the same request that failed before.
     """
 
     text: str
@@ -75,6 +94,9 @@ class Reply:
     cached_tokens: int | None = None
     output_tokens: int | None = None
     latency_s: float | None = None
+    reasoning_tokens: int | None = None
+    cost: int | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 class Backend(ABC):
@@ -114,6 +136,36 @@ class Backend(ABC):
     @abstractmethod
     def ready(self) -> list[tuple[Request, Reply]]:
         """At least one answered request, in any order, as long as any is open."""
+
+    def prepare(self) -> None:
+        """Refuses what a run cannot do without and a dry run can: a key, say."""
+
+    def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
+        """As `ready`, where waiting is all there is to do: no longer than so, maybe nothing."""
+        del seconds
+        return self.ready()
+
+    def stop(self) -> int:
+        """Sends nothing more; how many calls in flight are worth waiting for.
+
+        Once these have come, `ready` raises KeyboardInterrupt. Called from a signal's handler.
+        """
+        return 0
+
+    def abandoned(self) -> list[tuple[Request, Failure]]:
+        """Calls in flight that nobody will wait for, for the record."""
+        return []
+
+    def spend(self, budget: Budget) -> None:
+        """Takes the run's money; a model that costs nothing needs none."""
+
+    def expected_cost(self, prompt: int, n: int) -> tuple[int, int] | None:
+        """Expected and highest cost, picos, of n requests of `prompt` tokens in all.
+
+        None where prices are not known, or there are none.
+        """
+        del prompt, n
+        return None
 
     @abstractmethod
     def count_tokens(self, text: str) -> int:

@@ -9,6 +9,7 @@ model can disagree (arXiv 2402.14499), so the mode stands in every row.
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from sim.reader import Read, read_option
 
@@ -32,6 +33,17 @@ def json_regex(labels: Sequence[str]) -> str:
     names = "|".join(re.escape(label) for label in labels)
     reason = r'[^"\\\x00-\x1f\x7f]'
     return rf'\{{"reason": "{reason}{{1,{REASON}}}", "answer": "({names})"\}}'
+
+
+def json_schema(labels: Sequence[str]) -> dict[str, Any]:
+    """The same object as a JSON schema, for servers that take no pattern."""
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {"reason": text, "answer": text | {"enum": list(labels)}},
+        "required": ["reason", "answer"],
+        "additionalProperties": False,
+    }
 
 
 def answer(label: str) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.errors import Refusal
-from sim.inference.base import Backend, Reply, Request
+from sim.inference.base import Backend, Failure, Reply, Request
+from sim.inference.prices import Budget
+
+TURN = 0.02  # seconds that one server is waited for while others have requests open
 
 
 class Several(Backend):
@@ -58,14 +61,35 @@ class Several(Backend):
                 part.submit(mine)
 
     def ready(self) -> list[tuple[Request, Reply]]:
-        """Of one model that has requests open; the next call asks the next model first."""
-        for name in list(self._turns):
-            self._turns.rotate(-1)
-            if self._open[name]:
-                answered = self._parts[name].ready()
-                self._open[name] -= len(answered)
-                return answered
+        """Of one model that has requests open; the next call asks the next model first.
+
+        A server that is slow holds up nobody else: each is waited for a moment only, in turn.
+        """
+        while any(self._open.values()):
+            for name in list(self._turns):
+                self._turns.rotate(-1)
+                if self._open[name]:
+                    alone = sum(n > 0 for n in self._open.values()) == 1
+                    part = self._parts[name]
+                    answered = part.ready() if alone else part.poll(TURN)
+                    self._open[name] -= len(answered)
+                    if answered:
+                        return answered
         return []
+
+    def prepare(self) -> None:
+        for part in self._parts.values():
+            part.prepare()
+
+    def spend(self, budget: Budget) -> None:
+        for part in self._parts.values():
+            part.spend(budget)
+
+    def stop(self) -> int:
+        return sum([part.stop() for part in self._parts.values()])
+
+    def abandoned(self) -> list[tuple[Request, Failure]]:
+        return [one for part in self._parts.values() for one in part.abandoned()]
 
     def count_tokens(self, text: str) -> int:
         raise Refusal("tokens are counted by each model; ask one of the parts")

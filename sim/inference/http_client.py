@@ -1,0 +1,121 @@
+"""One exchange with a server, through OpenAI's client."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from sim.inference import modes
+from sim.inference.base import Reply, Request
+from sim.inference.http_faults import Fault, malformed, of_exception, of_status
+from sim.inference.http_reply import check_model, parse, reply_of
+from sim.inference.served import Calls, Served
+
+
+class Client:
+    """Makes single calls; who calls sees to how many at once, and to further tries.
+
+    Args:
+        served: what is asked, and where.
+        key: of the server; None: none is sent.
+        calls: `timeout` and `concurrency`.
+
+    Attributes:
+        names: under which the server answered.
+    """
+
+    def __init__(self, served: Served, key: str | None, calls: Calls):
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAioHttpClient
+
+        # A line for every call, else, on the terminal and in time.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        self._served, self._timeout = served, calls.timeout
+        self._kind: Any = httpx2.Response
+        most = calls.concurrency
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
+        # Time is ours to keep: a limit on the whole call ends a slow drip as well.
+        http = DefaultAioHttpClient(limits=limits, timeout=None)
+        self._openai = AsyncOpenAI(
+            api_key=key or "none",
+            base_url=served.base_url,
+            http_client=http,
+            max_retries=0,
+            timeout=None,
+        )
+        self._ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
+        self.names: set[str] = set()
+
+    async def ask(self, request: Request) -> Reply:
+        """The reply to a request.
+
+        Raises:
+            Fault: there is none.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._ask(request)
+        except TimeoutError as fault:
+            told = f"no reply within {self._timeout:g} s"
+            raise Fault("timeout", told, paid=True) from fault
+
+    async def _ask(self, request: Request) -> Reply:
+        body, ids = self._served.body(request), None
+        if request.mode == "label":
+            assert request.labels is not None
+            ids = await self._label_ids(request.labels)
+            body["logprob_token_ids"] = ids
+        found, content = await self._post("/chat/completions", body)
+        name = check_model(found, self._served.model, self._served.served_as)
+        if name is not None:
+            self.names.add(name)
+        return reply_of(found, content, self._served.prices, self._served.thinking, ids)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """(JSON object, bytes) of a success."""
+        import openai
+
+        try:
+            # Not chat.completions.create: its models of request and response cost as much again.
+            response = await self._openai.post(path, cast_to=self._kind, body=body)
+        except openai.APIStatusError as fault:
+            told = fault.body if fault.body is not None else fault.response.text
+            raise of_status(fault.status_code, told, fault.response.headers) from fault
+        except (openai.APIConnectionError, OSError) as fault:
+            raise of_exception(fault) from fault
+        content = response.content
+        return parse(content, response.headers.get("content-type", "")), content
+
+    async def _label_ids(self, labels: tuple[str, ...]) -> list[int]:
+        """Ids of the labels' tokens behind the prefix, asked of the server once."""
+        task = self._ids.get(labels)
+        if task is None or (task.done() and task.exception() is not None):
+            task = self._ids[labels] = asyncio.create_task(self._tokenize(labels))
+        return await asyncio.shield(task)
+
+    async def _tokenize(self, labels: tuple[str, ...]) -> list[int]:
+        root = self._served.base_url.removesuffix("/v1")
+        ids = []
+        for text in (modes.PREFIX, *(modes.answer(label) for label in labels)):
+            body = {"model": self._served.model, "prompt": text, "add_special_tokens": False}
+            found, content = await self._post(f"{root}/tokenize", body)
+            tokens = found.get("tokens")
+            if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
+                raise malformed("/tokenize must list tokens", content)
+            ids.append(tokens)
+        prefix, *rest = ids
+        ends = [tokens[len(prefix) :] for tokens in rest]
+        if any(tokens[: len(prefix)] != prefix for tokens in rest) or any(
+            len(end) != 1 for end in ends
+        ):
+            told = json.dumps(list(labels))
+            raise Fault("bad_request", f"mode label needs labels of one token each, got {told}")
+        if len({end[0] for end in ends}) < len(ends):
+            raise Fault("bad_request", "mode label needs labels of different tokens")
+        return [end[0] for end in ends]
+
+    async def close(self) -> None:
+        for task in self._ids.values():
+            task.cancel()
+        await asyncio.gather(*self._ids.values(), return_exceptions=True)
+        await self._openai.close()

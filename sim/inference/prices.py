@@ -1,0 +1,114 @@
+"""What calls cost, in whole millionths of a millionth of the currency, so that sums are exact."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sim.errors import Refusal
+
+PICO = 10**12  # of these make one unit of the currency
+_KINDS = ("input", "cached", "output", "reasoning")
+
+
+def picos(value: Any, name: str, per: int = 1) -> int:
+    """An amount of money, 0 or more, as a whole number of picos, each `per` of them.
+
+    Raises:
+        Refusal: it is none, or has more decimals than that.
+    """
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        amount = Decimal(str(value)) * PICO / per
+        whole = int(amount)
+    except (InvalidOperation, ValueError, OverflowError) as fault:
+        raise Refusal(f"{name} must be an amount of money, got {value!r}") from fault
+    if amount < 0 or whole != amount:
+        raise Refusal(
+            f"{name} must be 0 or more, with {len(str(PICO // per)) - 1} decimals, got {value!r}"
+        )
+    return whole
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of one token of each kind, in picos."""
+
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any] | None) -> "Prices | None":
+        """From prices per million tokens; None where nothing is known of them.
+
+        Args:
+            table: `input` and `output`; `cached` (part of a prompt that the server had computed
+                before; null: as input) and `reasoning` (null: as output). All null: not known.
+
+        Raises:
+            Refusal: something of it is no price, or only one of input and output is there.
+        """
+        told = {k: v for k, v in (table or {}).items() if v is not None}
+        if unknown := sorted(set(told) - set(_KINDS)):
+            raise Refusal(f"prices are those of {', '.join(_KINDS)} tokens, got {unknown[0]!r}")
+        if not told:
+            return None
+        for name in ("input", "output"):
+            if name not in told:
+                raise Refusal(f"prices must have input and output, got none of {name}")
+        each = {k: picos(v, f"prices.{k}", per=10**6) for k, v in told.items()}
+        return cls(
+            each["input"],
+            each.get("cached", each["input"]),
+            each["output"],
+            each.get("reasoning", each["output"]),
+        )
+
+    def cost(self, prompt: int, cached: int, output: int, reasoning: int) -> int:
+        """Of one call: `cached` are among the prompt tokens, `reasoning` among the output's."""
+        return (
+            (prompt - cached) * self.input
+            + cached * self.cached
+            + (output - reasoning) * self.output
+            + reasoning * self.reasoning
+        )
+
+    def most(self, prompt: int, output: int) -> int:
+        """That a call can cost with at most so many tokens."""
+        dearest_in, dearest_out = max(self.input, self.cached), max(self.output, self.reasoning)
+        return prompt * dearest_in + output * dearest_out
+
+
+class Budget:
+    """The money of one run, shared by its models.
+
+    Attributes:
+        limit: picos that may be spent in all, None for no limit.
+        spent: picos of calls that were answered, and the most that those may have cost of which
+            that is not known.
+        held: the most that the calls in flight can cost.
+    """
+
+    def __init__(self, limit: int | None):
+        self.limit, self.spent, self.held = limit, 0, 0
+
+    def hold(self, most: int) -> bool:
+        """Sets money aside for a call; False where it might lead over the limit."""
+        if self.limit is not None and self.spent + self.held + most > self.limit:
+            return False
+        self.held += most
+        return True
+
+    def settle(self, held: int, spent: int) -> None:
+        """Ends a call for which money was set aside."""
+        self.held -= held
+        self.spent += spent
+
+
+def shown(amount: int) -> str:
+    """An amount as people write it, all digits that count and at least two decimals."""
+    whole, part = divmod(amount, PICO)
+    return f"{whole:,}.{f'{part:012d}'.rstrip('0'):0<2}"
