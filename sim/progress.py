@@ -70,7 +70,7 @@ class Display:
         unread = tally.unread / tally.decisions if tally.decisions else 0
         return (
             f"{tally.decisions / seconds:,.0f} decisions/s, {tokens:,.0f} tokens/s, "
-            f"unread {unread:.1%}{self._cost(tally)}"
+            f"unread {unread:.1%}{self._cost(tally)}{tally.notice and '; ' + tally.notice}"
         )
 
     def _cost(self, tally: Tally) -> str:

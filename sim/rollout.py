@@ -33,6 +33,7 @@ class Tally:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cost: int = 0  # picos, of all attempts
+    notice: str = ""  # what somebody who watches should know
 
 
 class Rollout:
@@ -268,12 +269,12 @@ class Rollout:
         return broken
 
     def _hear(self) -> Rows:
-        """Takes replies; returns the rows that are due."""
+        """Takes replies, if there are any; returns the rows that are due."""
         assert self._talk is not None
         heard = self._talk.hear()
         self.tally.prompt_tokens = self._talk.prompt_tokens
         self.tally.output_tokens = self._talk.output_tokens
-        self.tally.cost = self._talk.cost
+        self.tally.cost, self.tally.notice = self._talk.cost, self._talk.notice()
         self._settle(heard.settled, heard.action, heard.status)
         return np.concatenate([heard.again, self._advance(heard.settled)])
 

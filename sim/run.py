@@ -23,7 +23,7 @@ from sim.inference.earlier import Earlier
 from sim.journal import Journal, Paid
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
-from sim.rollout import Rollout
+from sim.rollout import Rollout, Tally
 from sim.setup import Parts, build, config_hash, load_config, save_config
 from sim.stopping import in_order
 from sim.tables import ITEMS
@@ -161,9 +161,14 @@ def play(
         with (
             Display(len(cast.seating), display) as shown,
             _rare_collections(),
-            in_order(backend),
+            in_order(backend) as stopping,
         ):
-            Rollout(game, cast, asking, recorder, rules, shown).run()
+
+            def report(tally: Tally) -> None:
+                shown(tally)
+                stopping.check()
+
+            Rollout(game, cast, asking, recorder, rules, report).run()
         recorder.close()
         if backend is not None:
             held, paid = journal.counts(), journal.paid()

@@ -11,32 +11,43 @@ from sim.inference.base import Backend
 SIGNALS = signal.SIGINT, signal.SIGTERM  # a cluster that takes its machine back sends the second
 
 
-@contextmanager
-def in_order(backend: Backend | None) -> Iterator[None]:
-    """While it lasts, the first signal stops a backend, which then raises KeyboardInterrupt.
+class Stopping:
+    """Whether the run was asked to stop."""
 
-    A reply on its way is paid for. Where there is none, and at the second signal,
-    KeyboardInterrupt is raised at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals come to the main thread alone
-        return
-    told = False
+    def __init__(self, backend: Backend | None):
+        self._backend, self.told = backend, False
 
-    def handle(*_: object) -> None:
-        nonlocal told
-        again, told = told, True
-        n = 0 if again or backend is None else backend.stop()
-        if not n:
+    def handle(self, *_: object) -> None:
+        """Of a signal: raises KeyboardInterrupt where nothing is worth waiting for."""
+        again, self.told = self.told, True
+        n = None if again or self._backend is None else self._backend.stop()
+        if n is None:
             raise KeyboardInterrupt
         print(
             f"stopping: {n} calls in flight are waited for; Ctrl-C again does not wait",
             file=sys.stderr,
         )
 
-    before = [signal.signal(one, handle) for one in SIGNALS]
+    def check(self) -> None:
+        """Raises KeyboardInterrupt once nothing is in flight; all that came is journalled."""
+        if self.told and not (self._backend and self._backend.stop()):
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def in_order(backend: Backend | None) -> Iterator[Stopping]:
+    """While it lasts, the first signal lets a backend's calls come back; the second does not.
+
+    A reply on its way is paid for. Where a backend has none such, KeyboardInterrupt is raised at
+    once.
+    """
+    stopping = Stopping(backend)
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping  # signals come to the main thread alone
+        return
+    before = [signal.signal(one, stopping.handle) for one in SIGNALS]
     try:
-        yield
+        yield stopping
     finally:
         for one, handler in zip(SIGNALS, before, strict=True):
             signal.signal(one, handler)

@@ -73,6 +73,10 @@ class Talk:
         """Of the run's calls so far, picos."""
         return self._asking.cost
 
+    def notice(self) -> str:
+        """What somebody who watches the run should know just now."""
+        return self._asking.notice()
+
     def begin(
         self, rows: Rows, episodes: Rows, players: Rows, members: list[Member], preview: str
     ) -> None:
@@ -136,7 +140,7 @@ class Talk:
         self._asking.submit(requests)
 
     def hear(self) -> Heard:
-        """Takes replies, at least one; decisions that cannot be read are asked again."""
+        """Takes replies, as many as there are; decisions that cannot be read are asked again."""
         again, unread, settled, actions, statuses = [], [], [], [], []
         for request, reply in self._asking.ready():
             slot = request.slot

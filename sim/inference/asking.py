@@ -9,6 +9,8 @@ from sim.inference.base import Backend, Reply, Request, Slot, digest
 from sim.inference.earlier import Earlier
 from sim.journal import Journal, clean
 
+MOMENT = 0.5  # seconds after which the progress is shown anew
+
 
 class Asking:
     """A backend whose replies are journalled, and which is asked nothing twice.
@@ -119,14 +121,14 @@ class Asking:
         return entry.reply
 
     def ready(self) -> list[tuple[Request, Reply]]:
-        """Answered requests, at least one while any is open; journalled before they return."""
+        """Answered requests, journalled before they return; none where a moment brings none."""
         if self._replayed:
             replayed, self._replayed = self._replayed, []
             return replayed
         if self._n_sent == 0:
             return []
         answered = []
-        for request, reply in self._backend.ready():
+        for request, reply in self._backend.poll(MOMENT):
             # Equal greedy requests were sent once; all of them are answered.
             twins = [request] if request.seed is not None else self._waiting.pop(request.key)
             answered.append((request, clean(reply), twins))
@@ -146,6 +148,10 @@ class Asking:
         counted = (reply for _, reply, _ in answered if reply.prompt_tokens is not None)
         self.cost += sum(reply.cost or 0 for reply in counted)
         return [(twin, reply) for _, reply, twins in answered for twin in twins]
+
+    def notice(self) -> str:
+        """What somebody who watches the run should know just now."""
+        return self._backend.notice()
 
     def abandon(self) -> None:
         """Journals the calls that nobody will wait for: they may have to be paid."""

@@ -145,12 +145,16 @@ class Backend(ABC):
         del seconds
         return self.ready()
 
-    def stop(self) -> int:
-        """Sends nothing more; how many calls in flight are worth waiting for.
+    def stop(self) -> int | None:
+        """Sends nothing more; how many calls are in flight, None where none is worth waiting for.
 
         Once these have come, `ready` raises KeyboardInterrupt. Called from a signal's handler.
         """
-        return 0
+        return None
+
+    def notice(self) -> str:
+        """What somebody who watches the run should know just now."""
+        return ""
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         """Calls in flight that nobody will wait for, for the record."""

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -21,6 +22,7 @@ from sim.inference.secret import Secret
 from sim.inference.served import Calls, Served, check_whole
 from sim.inference.waiting import Waiting
 
+ABSENT = 3  # tries after which a server that nobody ever reached is given up
 GATHER = 0.004  # seconds for which replies are gathered before the runner takes them
 
 
@@ -104,6 +106,7 @@ class OpenAIBackend(Backend):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
         self._client: Client
+        self._waiter: asyncio.Task | None = None
         self._numbers = itertools.count()
         self._waiting: Waiting[_Call] = Waiting()
         self._later: list[tuple[float, int, _Call]] = []  # a heap by the time when they are due
@@ -113,6 +116,7 @@ class OpenAIBackend(Backend):
         self._lost: list[tuple[Request, Failure]] = []  # failures of calls that got no reply
         self._fault: BaseException | None = None  # that ends the run
         self._stopping = False
+        self._n_answered, self._n_failed = 0, Counter[str]()
         self._names: set[str] = set()  # under which the server answered
         self._tokens = dict.fromkeys(("prompt_tokens", "cached_tokens"), 0)
 
@@ -169,7 +173,9 @@ class OpenAIBackend(Backend):
 
     def _take(self, seconds: float | None) -> list[tuple[Request, Reply]]:
         if not self._settled():
-            self._start().run_until_complete(self._wait(seconds))
+            loop = self._start()
+            self._waiter = loop.create_task(self._wait(seconds))
+            loop.run_until_complete(self._waiter)
         done, self._done = self._done, []
         if done or not self._settled():
             return done
@@ -182,11 +188,20 @@ class OpenAIBackend(Backend):
         stopped = self._stopping and not self._open
         return bool(self._done or self._fault is not None or stopped)
 
-    def stop(self) -> int:
+    def stop(self) -> int | None:
         self._stopping = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._event.set)
-        return len(self._open)
+        return len(self._open) + len(self._done)
+
+    def notice(self) -> str:
+        if not self._n_failed:
+            return ""
+        n, now = sum(self._n_failed.values()), self._start().time()
+        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(self._n_failed.items()))
+        rest = self._pace.wait(now)
+        waits = f", waiting {rest:.0f} s" if rest > 1 else ""
+        return f"{n} calls failed ({kinds}), {len(self._open)} in flight{waits}"
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         lost, self._lost = self._lost, []
@@ -210,13 +225,15 @@ class OpenAIBackend(Backend):
         finally:
             self._open.clear()
             self._done.clear()
-            self._loop = None
+            self._loop = self._waiter = None
             http_loop.leave()
 
     async def _shut(self) -> None:
-        for task in self._open:
+        # An interrupt leaves the waiter behind.
+        tasks = [*self._open, *([self._waiter] if self._waiter else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
     # -- in the loop ---------------------------------------------------------------------------
@@ -289,6 +306,7 @@ class OpenAIBackend(Backend):
         if self._served.prices is not None and reply.prompt_tokens is None:
             reply.cost = call.most  # the server did not count: at most so much
         self._budget.settle(call.most, reply.cost or 0)
+        self._n_answered += 1
         self._pace.answered()
         self._names |= self._client.names
         self._tokens["prompt_tokens"] += reply.prompt_tokens or 0
@@ -310,14 +328,16 @@ class OpenAIBackend(Backend):
         most = call.most if fault.paid else None
         self._budget.settle(call.most, most or 0)
         failure = Failure(fault.kind, told, most)
+        self._n_failed[fault.kind] += 1
         if fault.kind == "rate_limit" or fault.after is not None:
             self._pace.limited(call.sent, now, fault.after)
         too_long = (fault.after or 0) > self._calls.longest_wait
-        if fault.fatal or too_long:
-            self._lost.append((call.request, failure))
+        call.failures.append(failure)
+        absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
+        if fault.fatal or too_long or (absent and len(call.failures) >= ABSENT):
+            self._lost += [(call.request, one) for one in call.failures]
             self._fault = CallFailed(self._sentence(fault.kind, told, too_long))
             return
-        call.failures.append(failure)
         if fault.transient and len(call.failures) < self._calls.tries:
             wait = max(self._backoff(call), fault.after or 0.0)
             heappush(self._later, (now + wait, next(self._numbers), call))
@@ -349,6 +369,7 @@ class OpenAIBackend(Backend):
                 else "no key is sent: model.key_env names the variable that holds one"
             ),
             "quota": lambda: "the account has no money or quota left",
+            "connection": lambda: f"is there a server at {self._served.base_url}?",
             "not_found": lambda: f"does the server at {self._served.base_url} know that model?",
             "bad_request": lambda: (
                 "it does not take what model asks for (temperature, seeds, "
@@ -359,10 +380,7 @@ class OpenAIBackend(Backend):
         if too_long:
             longest = self._calls.longest_wait
             hint = f"; it asks to wait longer than model.calls.longest_wait, {longest:g} s"
-        return (
-            f"the server of {self.model} refuses: {kind}: {told}{hint}; what was answered is "
-            f"journalled"
-        )
+        return f"calls to {self.model} fail: {kind}: {told}{hint}; what was answered is journalled"
 
     def _spent(self, call: _Call) -> CallFailed:
         limit, spent = self._budget.limit or 0, self._budget.spent

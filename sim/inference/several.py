@@ -1,5 +1,6 @@
 """Several models in one run: each member of the population is played by one of them."""
 
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,20 +62,25 @@ class Several(Backend):
                 part.submit(mine)
 
     def ready(self) -> list[tuple[Request, Reply]]:
-        """Of one model that has requests open; the next call asks the next model first.
+        """Of one model that has requests open; the next call asks the next model first."""
+        answered: list[tuple[Request, Reply]] = []
+        while not answered and any(self._open.values()):
+            answered = self.poll(1.0)
+        return answered
 
-        A server that is slow holds up nobody else: each is waited for a moment only, in turn.
-        """
+    def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
+        """A server that is slow holds up nobody else: each is waited for a moment, in turn."""
+        end = time.monotonic() + seconds
         while any(self._open.values()):
             for name in list(self._turns):
                 self._turns.rotate(-1)
                 if self._open[name]:
-                    alone = sum(n > 0 for n in self._open.values()) == 1
-                    part = self._parts[name]
-                    answered = part.ready() if alone else part.poll(TURN)
+                    answered = self._parts[name].poll(min(TURN, seconds))
                     self._open[name] -= len(answered)
                     if answered:
                         return answered
+            if time.monotonic() >= end:
+                break
         return []
 
     def prepare(self) -> None:
@@ -85,8 +91,13 @@ class Several(Backend):
         for part in self._parts.values():
             part.spend(budget)
 
-    def stop(self) -> int:
-        return sum([part.stop() for part in self._parts.values()])
+    def stop(self) -> int | None:
+        found = [n for part in self._parts.values() if (n := part.stop()) is not None]
+        return sum(found) if found else None
+
+    def notice(self) -> str:
+        told = {name: part.notice() for name, part in self._parts.items()}
+        return "; ".join(f"{name}: {text}" for name, text in told.items() if text)
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         return [one for part in self._parts.values() for one in part.abandoned()]
