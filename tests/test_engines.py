@@ -4,6 +4,11 @@ Engines that are not installed are left out. All three: see "Engines side by sid
 """
 
 import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import polars as pl
@@ -19,6 +24,7 @@ ENGINES = {
     "onnx": ("onnxruntime", ()),
     "transformers": ("transformers", ("model.dtype=float32", "model.device=cpu")),
     "vllm": ("vllm", ("model.engine.dtype=float32", "model.max_context=4096")),
+    "vllm_server": ("vllm", ()),  # vLLM's own server, over HTTP
 }
 STUDY = (
     "experiment=hvae", "agent=[definition,control]", "model.model=pocket", "population.n=20",
@@ -39,14 +45,42 @@ def played(engine: str, folder, *overrides: str) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
+def server():
+    """Address of a vLLM server of the pocket model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--model", str(POCKET), "--served-model-name", "pocket", "--port", str(port)]
+    words += ["--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    known = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, env=os.environ | known, **quiet) as process:
+        try:
+            for _ in range(240):
+                assert process.poll() is None, "the server ended"
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    time.sleep(1)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory, request):
     """Decisions by engine and response mode, each study played once."""
     known: dict[tuple[str, str], pl.DataFrame] = {}
 
     def table(engine: str, mode: str) -> pl.DataFrame:
         if (engine, mode) not in known:
             folder = tmp_path_factory.mktemp("engines") / f"{engine}-{mode}"
-            known[engine, mode] = played(engine, folder, f"response_mode={mode}")
+            words = [f"response_mode={mode}"]
+            if engine == "vllm_server":
+                words.append(f"model.base_url={request.getfixturevalue('server')}")
+            known[engine, mode] = played(engine, folder, *words)
         return known[engine, mode]
 
     return table
@@ -88,12 +122,12 @@ def test_label_probabilities_are_equal_to_a_hundredth(tables, engine):
 
 
 @pytest.mark.parametrize("engine", ["onnx", *OTHERS])
-def test_a_mixed_batch_answers_like_single_requests(tables, engine, tmp_path):
-    one = {"onnx": "model.batch.rows=1", "transformers": "model.batch.rows=1"}
-    alone = played(
-        engine, tmp_path / "one", "response_mode=text", "max_live=1",
-        one.get(engine, "model.chunk=1"),
-    )  # fmt: skip
+def test_a_mixed_batch_answers_like_single_requests(tables, engine, tmp_path, request):
+    one = {"onnx": "model.batch.rows=1", "transformers": "model.batch.rows=1",
+           "vllm": "model.chunk=1", "vllm_server": "model.calls.concurrency=1"}  # fmt: skip
+    where = [f"model.base_url={request.getfixturevalue('server')}"] * (engine == "vllm_server")
+    words = "response_mode=text", "max_live=1", one[engine], *where
+    alone = played(engine, tmp_path / "one", *words)
     assert (tables(engine, "text")["action"] == alone["action"]).mean() >= 0.99
 
 

@@ -78,21 +78,26 @@ def of_status(status: int, body: Any, headers: Any) -> Fault:
 
 
 def of_exception(fault: BaseException) -> Fault:
-    """The fault that a failed exchange tells of: `openai.APIConnectionError` or what lies below."""
-    last, names = fault, [type(fault).__name__]
+    """The fault that a failed exchange tells of: `openai.APIConnectionError` or what lies below.
+
+    The client wraps what aiohttp says, and names a connection that broke a time-out, so the
+    innermost classes count.
+    """
+    last, names = fault, _classes(fault)
     while (inner := last.__cause__ or last.__context__) is not None:
         last = inner
-        names.append(type(last).__name__)
-    kind = next((name for name in names[1:] if name.startswith(("Connect", "Pool"))), None)
-    told = " ".join(str(last).split())[:_LONGEST] or names[-1]
+        names |= _classes(last)
+    told = " ".join(str(last).split())[:_LONGEST] or type(last).__name__
     # Only where no connection was made is it certain that nobody worked.
-    if kind is not None and "Timeout" in kind:
-        return Fault("timeout", told)
-    if kind is not None:
+    if names & {"ClientConnectorError", "ConnectError", "gaierror", "ConnectionRefusedError"}:
         return Fault("connection", f"no connection: {told}")
-    if any("Timeout" in name for name in names):
+    if names & {"ServerTimeoutError", "ReadTimeout"}:
         return Fault("timeout", told, paid=True)
     return Fault("connection", f"{BODY_LOST}: {told}", paid=True)
+
+
+def _classes(fault: BaseException) -> set[str]:
+    return {one.__name__ for one in type(fault).__mro__}
 
 
 def malformed(why: str, content: bytes) -> Fault:

@@ -1,0 +1,447 @@
+"""A model behind HTTP: what is asked, what comes back, what it costs, and what nobody may see."""
+
+import json
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import compose
+from hypothesis import given
+from hypothesis import strategies as st
+from stand_in import serve
+
+from sim.__main__ import main
+from sim.errors import Refusal
+from sim.inference import http_faults, openai_backend
+from sim.inference.http_faults import Fault, of_status, retry_after
+from sim.inference.http_reply import check_model, parse, reply_of
+from sim.inference.pace import Pace
+from sim.inference.prices import PICO, Budget, Prices, picos, shown
+from sim.inference.secret import Secret
+from sim.setup import build, config_hash
+
+KEY = "sk-planted-9f8e7d6c5b4a"
+PRICES = "model.prices={input: 0.15, cached: 0.075, output: 0.6, reasoning: 1.2}"
+STUDY = ("experiment=hvae", "model=openai", "model.model=stand-in", "agent=definition",
+         "population.n=20", "analysis=[]", "display=false", "model.calls.backoff=0.01",
+         "hydra.run.dir=run")  # fmt: skip
+
+
+@pytest.fixture
+def sim(tmp_path, monkeypatch, capfd):
+    """Runs `python -m sim` with words in an empty folder: (exit status, all that it printed)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def run(*words: str, server=None):
+        if server is not None:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setattr(sys, "argv", ["sim", *words])
+        status = main()
+        return status, "".join(capfd.readouterr())
+
+    return run
+
+
+def calls() -> dict:
+    """What the manifest says of the calls of the run."""
+    return json.loads(Path("run/manifest.json").read_text())["calls"]
+
+
+def rows(query: str) -> list[tuple]:
+    with closing(sqlite3.connect("run/journal.sqlite")) as journal:
+        return journal.execute(query).fetchall()
+
+
+# -- what is paid ----------------------------------------------------------------------------
+
+
+def test_tokens_and_cost_are_those_that_the_server_counted(sim):
+    with serve(latency=0.001, reasoning=3) as server:
+        status, told = sim(*STUDY, PRICES, server=server)
+        counts = server.counts()["tokens"]
+    assert status == 0, told
+    told = calls()
+    names = {"prompt": "prompt_tokens", "cached": "cached_tokens",
+             "completion": "output_tokens", "reasoning": "reasoning_tokens"}  # fmt: skip
+    assert {ours: told[theirs] for ours, theirs in names.items()} == counts
+    # By hand: dollars per million tokens.
+    cost = (
+        150_000 * (counts["prompt"] - counts["cached"]) + 75_000 * counts["cached"]
+        + 600_000 * (counts["completion"] - counts["reasoning"]) + 1_200_000 * counts["reasoning"]
+    )  # fmt: skip
+    assert told["cost"] == shown(cost) and told["cost_possibly_more"] == "0.00"
+    assert sum(n for (n,) in rows("SELECT cost FROM replies")) == cost
+
+
+def test_a_run_stops_before_it_costs_more_than_it_may_and_goes_on_with_more(sim):
+    with serve(latency=0.001) as server:
+        assert sim(*STUDY, PRICES, "hydra.run.dir=whole", server=server)[0] == 0
+        server.reset()
+        limit = "max_cost=0.005"
+        status, told = sim(*STUDY, PRICES, limit, server=server)
+        assert status == 1 and "max_cost is 0.005" in told and "To go on: python -m sim" in told
+        tokens = server.counts()["tokens"]
+        spent = 150_000 * tokens["prompt"] - 75_000 * tokens["cached"]
+        spent += 600_000 * tokens["completion"]
+        assert 0.003 * PICO < spent <= 0.005 * PICO
+        status, told = sim("resume=run", "max_cost=1")
+        assert status == 0, told
+        assert server.counts()["repeats"] == 0
+    same = [Path(run, "decisions.parquet").read_bytes() for run in ("run", "whole")]
+    assert same[0] == same[1]
+
+
+def test_a_reply_without_a_count_of_tokens_costs_at_most_what_was_set_aside(sim):
+    with serve(latency=0.001, faults={"no_usage": 1}) as server:
+        status, told = sim(*STUDY, PRICES, server=server)
+    assert status == 0, told
+    told = calls()
+    assert told["replies_without_tokens"] == told["replies"] > 0
+    assert told["cost"] == "0.00" and float(told["cost_possibly_more"]) > 0
+    assert pl.read_parquet("run/decisions.parquet")["prompt_tokens"].null_count() == told["replies"]
+
+
+def test_a_dry_run_expects_a_cost_needs_no_key_and_asks_nobody(sim, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serve() as server:
+        status, told = sim(*STUDY, PRICES, "dry_run=true", server=server)
+        assert server.counts()["calls"] == 0
+    assert status == 0 and not Path("run").exists()
+    found = re.search(r"expected cost: about ([\d.]+) .* at most ([\d.]+) ", told)
+    assert found and 0 < float(found[1]) < float(found[2])
+
+
+@given(st.decimals(0, 1000, places=6), st.integers(0, 10**9))
+def test_prices_are_exact_whatever_the_number_of_tokens(price, n):
+    prices = Prices.of({"input": str(price), "output": 0})
+    assert prices is not None and prices.cost(n, 0, 0, 0) == int(price * 10**6) * n
+    assert prices.most(n, 5) >= prices.cost(n, n // 2, 5, 3)
+
+
+@pytest.mark.parametrize("amount", ["x", -1, "0.0000001", True, None, float("nan"), 1e400])
+def test_what_is_no_price_is_refused(amount):
+    with pytest.raises(Refusal, match="must be"):
+        picos(amount, "prices.input", per=10**6)
+
+
+def test_a_budget_holds_money_for_calls_in_flight():
+    budget = Budget(10)
+    assert budget.hold(6) and not budget.hold(5) and budget.hold(4)
+    budget.settle(6, 1)
+    assert (budget.held, budget.spent) == (4, 1)
+    assert budget.hold(5) and not budget.hold(1)
+    assert [shown(n) for n in (0, PICO // 4, 1234567, 1234 * PICO)] == [
+        "0.00", "0.25", "0.000001234567", "1,234.00",
+    ]  # fmt: skip
+
+
+# -- what nobody may see ---------------------------------------------------------------------
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("where", ["env", "file"])
+def test_the_key_stands_in_no_byte_of_a_run_nor_on_the_terminal(sim, tmp_path, monkeypatch, where):
+    words = []
+    if where == "file":
+        monkeypatch.delenv("OPENAI_API_KEY")
+        (tmp_path / "secret").write_text(KEY + "\n")
+        words = ["model.key_file=secret"]
+    study = [word for word in STUDY if not word.startswith("analysis")]
+    with serve(latency=0.001, key=KEY, echo_key=True, expire_after=30) as server:
+        status, told = sim(*study, *words, server=server)
+        assert status == 1 and "authentication: HTTP 401" in told and "***" in told
+        server.control(expire_after=None)
+        status, more = sim("resume=run")
+    assert status == 0, more
+    assert KEY not in told + more
+    assert KEY.encode() not in everything(tmp_path / "run")
+    assert any("***" in text for (text,) in rows("SELECT reasoning FROM replies"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["model.key_env=NOT_SET"], "the environment variable NOT_SET (model.key_env), which is"),
+        (["model.key_file=nowhere"], "nowhere (model.key_file) cannot be read"),
+        ([f"+model.extra.user={KEY}"], "must not hold the key itself"),
+        (["model.base_url=http://me:pass@host/v1"], "base_url must hold no name, password"),
+        (["model.base_url=host:8000"], "base_url must be like http://host:port/v1"),
+        (["response_mode=regex"], "response_mode must be one of text, json with stand-in"),
+        (["+model.extra.seed=1"], "extra must not set seed"),
+        (["model.temperature=3"], "temperature must lie in 0..2, or be null, got 3"),
+        (["model.calls.tries=0"], "calls.tries must be a whole number, 1 or more, got 0"),
+        (["model.calls.timeout=-1"], "calls.timeout must be above 0 seconds, got -1"),
+        (["max_cost=1"], "max_cost needs the prices of stand-in"),
+        (["max_cost=cheap"], "max_cost must be an amount of money, got 'cheap'"),
+        (["model.prices.input=1"], "prices must have input and output, got none of output"),
+        (["model.dialect=null"], "dialect must be one of sim.inference.dialects"),
+        (["model.served_as=name"], "served_as must be null or a list"),
+        (["model.thinking={start: a}"], "thinking must be null or have a start and an end"),
+        (["reuse=nowhere"], "reuse must name run folders with a journal, got nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence_and_nobody_is_asked(sim, words, sentence):
+    with serve() as server:
+        status, told = sim(*STUDY, *words, server=server)
+        assert server.counts()["calls"] == 0
+    assert status == 2 and sentence in told
+    assert told.count("\n") == 1 and KEY not in told
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(sim, monkeypatch):
+    monkeypatch.setattr(openai_backend.importlib.util, "find_spec", lambda name: None)
+    status, told = sim(*STUDY)
+    assert status == 2 and "pip install -e '.[openai]'" in told
+
+
+def test_a_key_shorter_than_a_word_is_refused(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", " a\n")
+    with pytest.raises(Refusal, match="6 characters or more, that in the environment variable"):
+        Secret("SOME_KEY", None).read()
+
+
+# -- what ends a run -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "sentence"),
+    [
+        ({"key": "another"}, [], "authentication: HTTP 401"),
+        ({"model": "another"}, [], "not_found: HTTP 404"),
+        ({"faults": {"quota": 1}}, [], "no money or quota left"),
+        ({"faults": {"bad_request": 1}}, [], "it does not take what model asks for"),
+        ({"faults": {"wrong_model": 1}}, [], "model.served_as=["),
+        ({"faults": {"429_after": 1}, "retry_after": 700}, [], "longest_wait, 600 s"),
+    ],
+)
+def test_what_would_meet_every_call_stops_the_run_with_one_sentence(sim, options, words, sentence):
+    with serve(latency=0.001, **options) as server:
+        status, told = sim(*STUDY, *words, server=server)
+        assert server.counts()["calls"] <= 64
+    assert status == 1 and sentence in told and "Traceback" not in told
+    assert told.splitlines()[-1] == f"To go on: python -m sim resume={Path('run').absolute()}"
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert manifest["status"] == "failed" and sentence in manifest["told"]
+    assert manifest["resume"] == f"python -m sim resume={Path('run').absolute()}"
+
+
+def test_a_server_that_is_not_there_is_given_up_at_once(sim, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    status, told = sim(*STUDY)
+    assert status == 1 and "is there a server at http://127.0.0.1:9/v1?" in told
+
+
+def test_resume_takes_overrides_that_change_no_reply_and_no_others(sim):
+    with serve(latency=0.001, faults={"bad_request": 1}) as server:
+        assert sim(*STUDY, server=server)[0] == 1
+        server.control(faults={})
+        status, told = sim("resume=run", "model.temperature=0.5")
+        assert status == 2 and "resume takes no other overrides, got model.temperature" in told
+        status, told = sim("resume=run", "dry_run=true")
+        assert status == 2 and "got dry_run=true" in told
+        status, told = sim("resume=run", "model.calls.concurrency=3", "max_live=7")
+        assert status == 0, told
+        assert server.counts()["most_open"] <= 64
+
+
+# -- earlier runs ----------------------------------------------------------------------------
+
+
+def test_an_earlier_run_answers_what_is_asked_again_and_costs_nothing(sim):
+    with serve(latency=0.001) as server:
+        assert sim(*STUDY, PRICES, "hydra.run.dir=first", server=server)[0] == 0
+        server.reset()
+        status, told = sim(*STUDY, PRICES, "reuse=first")
+        assert status == 0 and server.counts()["calls"] == 0, told
+        assert calls()["cost"] == "0.00" and calls()["replies"] == 0
+        manifest = json.loads(Path("run/manifest.json").read_text())
+        assert manifest["asked"] == 0 and manifest["reused"] == 120
+        tables = [Path(run, "decisions.parquet").read_bytes() for run in ("first", "run")]
+        assert tables[0] == tables[1]
+        # A study twice as large asks only for what is new; other draws, all.
+        sim(*STUDY, "population.n=40", "reuse=[first,run]", "hydra.run.dir=larger")
+        assert 0 < server.counts()["calls"] <= 240 - 24
+        server.reset()
+        sim(*STUDY, "seed=1", "reuse=first", "hydra.run.dir=other")
+        assert server.counts()["calls"] == 120
+
+
+def test_a_greedy_reply_is_reused_for_all_who_ask_the_same(sim):
+    with serve(latency=0.001) as server:
+        greedy = (*STUDY, "model.temperature=0")
+        sim(*greedy, "hydra.run.dir=first", server=server)
+        n = server.counts()["calls"]
+        assert n < 120
+        server.reset()
+        sim(*greedy, "seed=5", "reuse=first")
+        assert server.counts()["calls"] == 0
+    assert rows("SELECT count(*) FROM replies") == [(n,)]
+    assert rows("SELECT count(*) FROM slots") == [(120,)]
+
+
+def test_a_journal_of_the_first_schema_is_brought_up_to_date(sim):
+    with serve(latency=0.001) as server:
+        assert sim(*STUDY, server=server)[0] == 0
+        with closing(sqlite3.connect("run/journal.sqlite")) as journal:
+            for column in ("reasoning_tokens", "cost", "reused"):
+                journal.execute(f"ALTER TABLE replies DROP COLUMN {column}")
+            journal.executescript("DROP TABLE failures; PRAGMA user_version=1;")
+        status, told = sim("resume=run")
+        assert status == 0 and server.counts()["calls"] == 120, told
+    assert rows("PRAGMA user_version") == [(2,)] and rows("SELECT * FROM failures") == []
+
+
+# -- the parts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, {"error": {"code": "context_length_exceeded", "message": "too long"}},
+         "context_length"),
+        (400, {"object": "error", "message": "This model's maximum context length is 4096 tokens",
+               "type": "BadRequestError", "code": 400}, "context_length"),  # vLLM
+        (400, {"error": {"message": "the request exceeds the available context size"}},
+         "context_length"),  # llama-server
+        (400, {"error": {"code": "content_filter", "message": "filtered"}}, "refused"),
+        (403, {"error": {"message": "flagged", "metadata": {"reasons": ["x"]}}}, "refused"),
+        (400, {"error": {"message": "temperature is not supported"}}, "bad_request"),
+        (422, [{"msg": "field required"}], "bad_request"),
+        (401, "no", "authentication"), (403, {"error": "forbidden"}, "authentication"),
+        (402, {"error": {"message": "Insufficient credits"}}, "quota"),
+        (429, {"error": {"code": "insufficient_quota"}}, "quota"),
+        (429, {"error": {"code": "rate_limit_exceeded"}}, "rate_limit"), (429, "", "rate_limit"),
+        (404, None, "not_found"), (413, "", "context_length"),
+        (500, "oops", "server"), (503, None, "server"), (529, {}, "server"), (408, "", "server"),
+        (302, "", "bad_request"), (418, "", "bad_request"),
+    ],
+)  # fmt: skip
+def test_a_status_and_its_body_tell_the_kind_of_fault(status, body, kind):
+    fault = of_status(status, body, {})
+    assert fault.kind == kind
+    assert fault.transient == (kind in ("rate_limit", "server"))
+    assert not (fault.transient and fault.fatal)
+
+
+def test_a_server_says_in_seconds_or_as_a_date_when_to_come_back(monkeypatch):
+    monkeypatch.setattr(http_faults.time, "time", lambda: 1_800_000_000.0)
+    for headers, seconds in [
+        ({"retry-after": "2"}, 2.0), ({"retry-after": "0.5"}, 0.5), ({}, None),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25), ({"retry-after": "soon"}, None),
+        ({"retry-after": "Fri, 15 Jan 2027 08:00:07 GMT"}, 7.0),
+        ({"retry-after": "Fri, 15 Jan 2027 07:00:00 GMT"}, 0.0),
+    ]:  # fmt: skip
+        assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "same"),
+    [
+        ("gpt-4o", "gpt-4o", True), ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("gpt-4o", "gpt-4o-mini", False), ("gpt-4o-mini", "gpt-4o", False),
+        ("llama3.2", "llama3.2:latest", True), ("qwen/qwen3-8b", "Qwen3-8B", True),
+        ("/models/mine", "/models/mine", True), ("a", None, True), ("a", "b", False),
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_model_is_no_answer(asked, answered, same):
+    if same:
+        assert check_model({"model": answered}, asked, None) == answered
+    else:
+        with pytest.raises(Fault, match=r"model\.served_as=\[" + answered):
+            check_model({"model": answered}, asked, None)
+        assert check_model({"model": answered}, asked, [answered]) == answered
+
+
+def completion(message: dict, usage: object = None, finish: object = "stop") -> dict:
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {"choices": [choice], "usage": usage}
+
+
+def read(body: dict, prices: Prices | None = None):
+    return reply_of(body, json.dumps(body).encode(), prices, None, None)
+
+
+def test_reasoning_refusals_and_parts_are_told_apart():
+    assert read(completion({"content": "A", "reasoning_content": "hm"})).reasoning == "hm"
+    assert read(completion({"content": "A", "reasoning": "hm"})).reasoning == "hm"
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+             {"type": "text", "text": "A"}]  # fmt: skip
+    reply = read(completion({"content": parts}))
+    assert (reply.text, reply.reasoning) == ("A", "hm")
+    reply = read(completion({"content": None, "refusal": "I will not."}))
+    assert (reply.text, reply.finish_reason) == ("I will not.", "refusal")
+    assert read(completion({"content": None})).text == ""
+
+
+def test_a_count_of_tokens_is_the_servers_or_null():
+    usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14,
+             "completion_tokens_details": {"reasoning_tokens": 3}}  # fmt: skip
+    reply = read(completion({"content": "A"}, usage))
+    assert (reply.output_tokens, reply.reasoning_tokens, reply.cached_tokens) == (4, 3, None)
+    beside = usage | {"total_tokens": 17}  # reasoning counted beside the completion
+    assert read(completion({"content": "A"}, beside)).output_tokens == 7
+    for odd in (None, [], {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": 3},
+                {"prompt_tokens": "3", "completion_tokens": 1}):  # fmt: skip
+        reply = read(completion({"content": "A"}, odd), Prices(1, 1, 1, 1))
+        assert (reply.prompt_tokens, reply.output_tokens, reply.cost) == (None, None, None)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner:
+       st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(
+           ["choices", "message", "content", "usage", "error", "model", "logprobs"]), inner,
+           max_size=3)))  # fmt: skip
+def test_whatever_json_comes_is_a_reply_or_a_fault(value):
+    content = json.dumps(value).encode()
+    try:
+        body = parse(content, "application/json")
+        check_model(body, "stand-in", None)
+        reply_of(body, content, Prices(1, 1, 1, 1), None, [1, 2])
+    except Fault as fault:
+        assert fault.transient or fault.fatal or fault.kind in ("context_length", "refused")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=200), st.integers(1, 64))
+def test_the_pace_stays_within_its_bounds_and_calls_of_one_time_slow_it_once(events, most):
+    pace, now = Pace(most, 0.1), 0.0
+    for fine, after in events:
+        now += 0.01
+        if fine:
+            pace.answered()
+        else:
+            bound = pace.bound
+            pace.limited(now - 0.005, now, after)
+            shrunk = pace.bound
+            pace.limited(now - 0.005, now, after)
+            assert max(1, int(0.8 * bound)) <= shrunk == pace.bound <= max(1, bound)
+            assert pace.wait(now) >= after - 1e-9
+        assert 1 <= pace.lowest <= pace.bound <= most or pace.bound <= most
+
+
+def test_how_calls_are_made_and_paid_is_no_part_of_what_a_run_is():
+    known = config_hash(compose(*STUDY[1:4]))
+    for word in ("model.calls.timeout=3", "model.prices.input=3", "max_cost=3", "reuse=[x]",
+                 "model.key_env=X", "model.expected_tokens=7"):  # fmt: skip
+        assert config_hash(compose(*STUDY[1:4], word)) == known, word
+    several = ("model=several", "+model@model.models.far=openai", "model.models.far.model=x")
+    known = config_hash(compose(*several))
+    assert config_hash(compose(*several, "model.models.far.calls.tries=3")) == known
+    assert config_hash(compose(*several, "model.models.far.max_tokens=3")) != known
+
+
+def test_a_server_named_in_the_config_is_part_of_every_key_and_one_of_the_environment_is_not(
+    monkeypatch,
+):
+    def identity(*words):
+        return build(compose(*STUDY[:5], *words)).backend.identity()
+
+    here = identity()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    assert identity() == here != identity("model.base_url=http://elsewhere/v1")
