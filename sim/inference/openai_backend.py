@@ -64,6 +64,10 @@ class OpenAIBackend(Backend):
         expected_tokens: of a reply, to estimate the cost of a run before it is made.
         calls: `concurrency`, `timeout`, `tries`, `backoff`, `longest_wait` (`Calls`).
 
+    Attributes:
+        served: what is asked, and where.
+        calls: how.
+
     Raises:
         Refusal: something of it cannot be.
     """
@@ -89,11 +93,11 @@ class OpenAIBackend(Backend):
     ):
         _need_extra()
         self._secret = Secret(key_env, key_file)
-        self._served = Served(
+        self.served = Served(
             model, base_url, dialect, temperature, top_p, max_tokens, seeds, extra, served_as,
             thinking, Prices.of(prices),
         )  # fmt: skip
-        self._calls = Calls(**calls)
+        self.calls = Calls(**calls)
         self.model, self.modes = model, dialect.modes
         self.greedy = temperature == 0
         self.temperature = 1.0 if temperature is None else temperature
@@ -101,7 +105,7 @@ class OpenAIBackend(Backend):
             check_whole("context", context)
         check_whole("expected_tokens", expected_tokens)
         self.context, self._expected = context, min(expected_tokens, max_tokens)
-        self._pace = Pace(self._calls.concurrency, self._calls.backoff)
+        self._pace = Pace(self.calls.concurrency, self.calls.backoff)
         self._budget = Budget(None)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
@@ -121,15 +125,19 @@ class OpenAIBackend(Backend):
         self._tokens = dict.fromkeys(("prompt_tokens", "cached_tokens"), 0)
 
     def identity(self) -> dict[str, Any]:
-        return self._served.identity
+        return self.served.identity
 
     def prepare(self) -> None:
         secret = self._secret.read()
-        if secret is not None and self._secret.within(self._served.identity):
+        if secret is not None and self._secret.within(self.served.identity):
             raise Refusal("the config of model must not hold the key itself, it is written down")
 
+    def key(self) -> str | None:
+        """Of the server; None where none is sent."""
+        return self._secret.read()
+
     def spend(self, budget: Budget) -> None:
-        if budget.limit is not None and self._served.prices is None:
+        if budget.limit is not None and self.served.prices is None:
             raise Refusal(
                 f"max_cost needs the prices of {self.model}: model.prices.input and .output, per "
                 f"million tokens; 0 for a server of your own"
@@ -137,7 +145,7 @@ class OpenAIBackend(Backend):
         self._budget = budget
 
     def expected_cost(self, prompt: int, n: int) -> tuple[int, int] | None:
-        prices, longest = self._served.prices, self._served.max_tokens
+        prices, longest = self.served.prices, self.served.max_tokens
         if prices is None:
             return None
         # Whether a server finds a prompt in its cache, and how much a model thinks, nobody knows.
@@ -150,7 +158,7 @@ class OpenAIBackend(Backend):
     def statistics(self) -> dict[str, Any]:
         """The server's address and names, prompt tokens, those cached, and the pace."""
         return {
-            "base_url": self._served.base_url,
+            "base_url": self.served.base_url,
             "answered_as": sorted(self._names),
             **self._tokens,
             "concurrency": self._pace.bound,
@@ -162,7 +170,7 @@ class OpenAIBackend(Backend):
 
     def submit(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            call = _Call(request, self._served.most(request))
+            call = _Call(request, self.served.most(request))
             self._waiting.put(request.slot.depth, next(self._numbers), call)
 
     def ready(self) -> list[tuple[Request, Reply]]:
@@ -242,7 +250,7 @@ class OpenAIBackend(Backend):
         if self._loop is None:
             secret = self._secret.read()
             self._loop = http_loop.enter()
-            self._client = Client(self._served, secret, self._calls)
+            self._client = Client(self.served, secret, self.calls)
         return self._loop
 
     async def _wait(self, seconds: float | None) -> None:
@@ -303,7 +311,7 @@ class OpenAIBackend(Backend):
         reply.latency_s = loop.time() - call.sent
         reply.text = self._secret.mask(reply.text)
         reply.reasoning = reply.reasoning and self._secret.mask(reply.reasoning)
-        if self._served.prices is not None and reply.prompt_tokens is None:
+        if self.served.prices is not None and reply.prompt_tokens is None:
             reply.cost = call.most  # the server did not count: at most so much
         self._budget.settle(call.most, reply.cost or 0)
         self._n_answered += 1
@@ -331,18 +339,18 @@ class OpenAIBackend(Backend):
         self._n_failed[fault.kind] += 1
         if fault.kind == "rate_limit" or fault.after is not None:
             self._pace.limited(call.sent, now, fault.after)
-        too_long = (fault.after or 0) > self._calls.longest_wait
+        too_long = (fault.after or 0) > self.calls.longest_wait
         call.failures.append(failure)
         absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
         if fault.fatal or too_long or (absent and len(call.failures) >= ABSENT):
             self._lost += [(call.request, one) for one in call.failures]
             self._fault = CallFailed(self._sentence(fault.kind, told, too_long))
             return
-        if fault.transient and len(call.failures) < self._calls.tries:
+        if fault.transient and len(call.failures) < self.calls.tries:
             wait = max(self._backoff(call), fault.after or 0.0)
             heappush(self._later, (now + wait, next(self._numbers), call))
             return
-        free = None if self._served.prices is None else 0
+        free = None if self.served.prices is None else 0
         if fault.kind == "refused":
             reply = Reply("", finish_reason="content_filter", cost=free)
         else:
@@ -357,7 +365,7 @@ class OpenAIBackend(Backend):
         """Seconds before the next try: doubling, with a part by lot so that calls spread out."""
         n = len(call.failures)
         lot = uniform(key(0, "backoff", *call.request.slot, n))[0, 0]
-        return min(self._calls.backoff * 2 ** (n - 1), 60.0) * (0.5 + lot / 2)
+        return min(self.calls.backoff * 2 ** (n - 1), 60.0) * (0.5 + lot / 2)
 
     # -- sentences -----------------------------------------------------------------------------
 
@@ -369,8 +377,8 @@ class OpenAIBackend(Backend):
                 else "no key is sent: model.key_env names the variable that holds one"
             ),
             "quota": lambda: "the account has no money or quota left",
-            "connection": lambda: f"is there a server at {self._served.base_url}?",
-            "not_found": lambda: f"does the server at {self._served.base_url} know that model?",
+            "connection": lambda: f"is there a server at {self.served.base_url}?",
+            "not_found": lambda: f"does the server at {self.served.base_url} know that model?",
             "bad_request": lambda: (
                 "it does not take what model asks for (temperature, seeds, "
                 "max_tokens, extra, response_mode ...)"
@@ -378,7 +386,7 @@ class OpenAIBackend(Backend):
         }
         hint = f"; {hints[kind]()}" if kind in hints else ""
         if too_long:
-            longest = self._calls.longest_wait
+            longest = self.calls.longest_wait
             hint = f"; it asks to wait longer than model.calls.longest_wait, {longest:g} s"
         return f"calls to {self.model} fail: {kind}: {told}{hint}; what was answered is journalled"
 

@@ -1,7 +1,8 @@
 """How fast it is: `python -m sim.throughput` prints tables of measured speeds.
 
 Without arguments: scripted agents and the whole stack. With `--models`: language models, each
-beside its engine alone, which is given exactly the same prompts.
+beside its engine alone, which is given exactly the same prompts. With `--served`: a server beside
+bare loops of calls.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.errors import Refusal
+from sim.throughput import served
 from sim.throughput.analysis import rows as analysis
 from sim.throughput.models import tables, with_random
 from sim.throughput.scripted import SIZES, rows, whole_stack
@@ -57,6 +59,27 @@ def _analysis(n: int) -> int:
     return 0
 
 
+def _served(agents: int, sets: list[str], times: int) -> int:
+    """The table of `--served`; returns the exit status."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"Calls to a server, client on {os.cpu_count()} cores with it")
+    for column in ("asked by", "calls", "calls/s", "CPU ms each", "peak memory"):
+        table.add_column(column, justify="left" if column == "asked by" else "right")
+    try:
+        with console.status("measuring ..."):
+            for row in served.rows(agents, sets, times):
+                n = row["calls"]
+                table.add_row(
+                    served.WAYS[row["way"]], f"{n:,}", f"{n / row['seconds']:,.0f}",
+                    f"{1000 * row['cpu'] / n:.3f}", f"{row['mib']:,.0f} MiB",
+                )  # fmt: skip
+    except Refusal as fault:
+        print(f"refused: {fault}", file=sys.stderr)
+        return 2
+    console.print(table)
+    return 0
+
+
 def main() -> int:
     """Measures and prints; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sim.throughput", description=__doc__)
@@ -71,6 +94,11 @@ def main() -> int:
     parser.add_argument(
         "--analysis", type=int, metavar="N", help="instead: the analyzers of dilemmas, N decisions"
     )
+    parser.add_argument(
+        "--served", action="store_true",
+        help="instead: calls to a server (OPENAI_BASE_URL), --agents of a study, beside bare "
+        "loops; --set model.model=NAME model.calls.concurrency=256 ...",
+    )  # fmt: skip
     models = parser.add_argument_group("language models, instead of the table of scripted replies")
     models.add_argument("--models", nargs="+", metavar="PRESET", help="presets of conf/model")
     models.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides")
@@ -81,6 +109,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.models:
         return _models(given)
+    if given.served:
+        return _served((given.agents or [1000])[0], given.set, given.pairs)
     if given.analysis:
         return _analysis(given.analysis)
     if given.only_stack:
