@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sqlite3
 import sys
 from contextlib import closing
@@ -445,3 +446,33 @@ def test_a_server_named_in_the_config_is_part_of_every_key_and_one_of_the_enviro
     here = identity()
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
     assert identity() == here != identity("model.base_url=http://elsewhere/v1")
+
+
+# -- the README ------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "README.md").read_text()
+PAGE = PAGE.split("## Run it on your model\n")[1].split("\n## ")[0]
+LINES = re.findall(r"^python -m sim (.*)$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_of_the_page_for_your_model_plays_against_a_stand_in(sim, monkeypatch, line):
+    for name in re.findall(r"^export (\w+)=", PAGE, re.MULTILINE):
+        monkeypatch.setenv(name, KEY)
+    words = shlex.split(line)
+    name = next(w.removeprefix("model.model=") for w in words if w.startswith("model.model="))
+    small = ("agent=definition", "population.n=10", "analysis=[]", "hydra.run.dir=run",
+             "display=false")  # fmt: skip
+    with serve(latency=0.001, model=name) as server:
+        status, told = sim(*words, *small, f"model.base_url={server.url}")
+        asked = server.counts()["calls"]
+    assert status == 0, told
+    dry = "dry_run=true" in words
+    assert (asked == 0) == dry
+    if not dry:
+        assert set(pl.read_parquet("run/decisions.parquet")["status"]) == {"ok"}
+
+
+def test_the_page_for_your_model_has_three_lines_for_each_kind_of_server():
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4 and all(block.count("\n") == 3 for block in blocks)
