@@ -14,7 +14,13 @@ PACKAGES = (
     "gymnasium", "hydra-core", "llguidance", "matplotlib", "numpy", "onnxruntime", "pettingzoo",
     "polars", "scipy", "tokenizers",
 )  # fmt: skip
-ENGINES = ("torch", "transformers", "vllm")  # where one of them serves the model
+ENGINES = (
+    "aiohttp",
+    "openai",
+    "torch",
+    "transformers",
+    "vllm",
+)  # where one of them serves the model
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -128,6 +128,9 @@ class OpenAIBackend(Backend):
         return self.served.identity
 
     def prepare(self) -> None:
+        import aiohttp  # noqa: F401
+        import openai  # noqa: F401  # half a second, now rather than in the first call
+
         secret = self._secret.read()
         if secret is not None and self._secret.within(self.served.identity):
             raise Refusal("the config of model must not hold the key itself, it is written down")
