@@ -7,6 +7,7 @@ they may have cost (null: surely nothing).
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -117,11 +118,12 @@ def _entry(db: sqlite3.Connection, where: str, values: tuple) -> Entry | None:
 
 
 def reading(path: Path) -> sqlite3.Connection:
-    """A journal for reading; one that was closed in order needs no files beside it for that."""
-    log = path.with_name(path.name + "-wal")
-    closed = not log.exists() or log.stat().st_size == 0
-    mode = "mode=ro&immutable=1" if closed else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+    """A journal for reading, while another process may write it.
+
+    Where the folder cannot be written, nobody else writes: then it needs no files beside it.
+    """
+    mode = "rw" if os.access(path.parent, os.W_OK) else "ro&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
 
 
 def reply_at(db: sqlite3.Connection, id_: int) -> Reply:

@@ -19,7 +19,7 @@ from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference import prices
 from sim.inference.asking import Asking
-from sim.inference.earlier import Earlier
+from sim.inference.earlier import Earlier, files
 from sim.journal import Journal, Paid
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
@@ -44,6 +44,7 @@ def run(
     parts = build(config)
     if parts.backend is not None:
         parts.backend.prepare()
+    reuse = _earlier(config.reuse)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         about = _about(config, folder, parts, experiment)
@@ -52,9 +53,7 @@ def run(
         manifest.write(folder, about)
         try:
             start = time.monotonic()
-            asked = play(
-                parts, folder, config.journal.fsync, config.display, _earlier(config.reuse)
-            )
+            asked = play(parts, folder, config.journal.fsync, config.display, reuse)
             del parts  # a large population; the tables have it all
             about |= _account(folder, time.monotonic() - start, about, asked)
             # As it will be read back, so that a report made again has equal bytes.
@@ -268,9 +267,9 @@ def _write_if_possible(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _earlier(named: Any) -> list[Path]:
-    """Folders of a config's `reuse`, one or several."""
+    """Journals of the runs in a config's `reuse`, one or several."""
     plain = OmegaConf.to_container(named) if isinstance(named, ListConfig) else named
     folders = [plain] if isinstance(plain, str) else plain or []
     if not isinstance(folders, list) or not all(isinstance(one, str) for one in folders):
         raise Refusal(f"reuse must name run folders, got {named!r}")
-    return [Path(one).expanduser() for one in folders]
+    return files([Path(one).expanduser() for one in folders])

@@ -205,7 +205,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(sim, monkeyp
 
 def test_a_key_shorter_than_a_word_is_refused(monkeypatch):
     monkeypatch.setenv("SOME_KEY", " a\n")
-    with pytest.raises(Refusal, match="6 characters or more, that in the environment variable"):
+    with pytest.raises(Refusal, match="6 ASCII characters or more, that in the envi"):
         Secret("SOME_KEY", None).read()
 
 

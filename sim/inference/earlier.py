@@ -24,10 +24,7 @@ class Earlier:
 
     def __init__(self, paths: Sequence[Path]):
         self._journals: list[sqlite3.Connection] = []
-        for path in paths:
-            file = path / "journal.sqlite" if path.is_dir() else path
-            if not file.is_file():
-                raise Refusal(f"reuse must name run folders with a journal, got {path}")
+        for file in files(paths):
             try:
                 self._journals.append(_opened(file))
             except sqlite3.DatabaseError as fault:
@@ -46,6 +43,19 @@ class Earlier:
         for journal in self._journals:
             journal.close()
         self._journals.clear()
+
+
+def files(paths: Sequence[Path]) -> list[Path]:
+    """Journals of run folders, or those named.
+
+    Raises:
+        Refusal: there is none.
+    """
+    found = [path / "journal.sqlite" if path.is_dir() else path for path in paths]
+    for path, file in zip(paths, found, strict=True):
+        if not file.is_file():
+            raise Refusal(f"reuse must name run folders with a journal, got {path}")
+    return found
 
 
 def _opened(file: Path) -> sqlite3.Connection:

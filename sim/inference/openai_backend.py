@@ -286,9 +286,11 @@ class OpenAIBackend(Backend):
             task = asyncio.get_running_loop().create_task(self._make(call))
             self._open[task] = call
             task.add_done_callback(self._ended)
-        if self._later or (rest and self._waiting):
-            due = self._later[0][0] if self._later and not self._waiting else now
-            self._wake_at(max(due, now + rest, now + 0.001))
+        if self._later or self._waiting:
+            # Where the bound or the money is what is missing, the end of a call calls again.
+            due = now if self._waiting else self._later[0][0]
+            if (when := max(due, now + rest)) > now:
+                self._wake_at(when)
         if self._settled():
             self._event.set()
 

@@ -42,10 +42,12 @@ class Secret:
         """
         if self._value is None and self.wanted:
             self._value = self._found().strip()
-            if len(self._value) < SHORTEST or not self._value.isprintable():
+            if len(self._value) < SHORTEST or not (
+                self._value.isascii() and self._value.isprintable()
+            ):
                 raise Refusal(
-                    f"a key is one line of {SHORTEST} characters or more, that in {self.where} is "
-                    f"not; model.key_env=null sends none"
+                    f"a key is one line of {SHORTEST} ASCII characters or more, that in "
+                    f"{self.where} is not; model.key_env=null sends none"
                 )
         return self._value
 
