@@ -2,9 +2,10 @@
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 from scipy.special import softmax, xlogy
 
-from sim.analysis.bradley_terry import Cells, by_stage, cells, resampled
+from sim.analysis.bradley_terry import Cells, by_stage, cells, distinct, resampled
 from sim.analysis.duels import GROUP, Duels, duels
 from sim.analysis.intervals import FEWEST, LEVEL, holm
 from sim.analysis.scores import ESTIMATE, cell, generator
@@ -29,6 +30,7 @@ SCHEMA = {
 KINDS = ("strengths", "win_rates")
 RESAMPLES = 1_000
 PERMUTATIONS = 200
+_FINE = 2.0**31  # so many lots, in each of as many clusters
 
 
 def shift_divergence(tables: Tables, seed: int) -> pl.DataFrame:
@@ -138,20 +140,22 @@ def permuted(
     """
     mine = group.contested()
     mine = mine.only(np.isin(mine.stage, [first, other]))
-    shown, at = np.unique(mine.shown, axis=0, return_inverse=True)
+    shown, at = distinct(mine.shown)
     half, width = len(shown), mine.shown.shape[1]
     item, row, where = np.unique(mine.item, return_index=True, return_inverse=True)
     cluster = mine.cluster[row]
     order = np.argsort(cluster, kind="stable")
     block, late = cluster[order], mine.stage[row][order] == other
-    flat = at.ravel() * width + mine.chosen
-    whole = np.bincount(flat, mine.n, half * width)
-    later = np.zeros((n, half * width))
-    dealt = np.zeros(len(item))
+    flat = at * width + mine.chosen
+    # How often each item has each choice.
+    whole = csr_array((mine.n.astype(float), (flat, where)), shape=(half * width, len(item)))
+    dealt = np.zeros((len(item), n))
     for b in range(n):
-        # Sorted by cluster, then by lot: labels stay in their cluster.
-        dealt[order] = late[np.argsort(block + rng.random(len(block)))]
-        later[b] = np.bincount(flat, mine.n * dealt[where], half * width)
+        # Sorted by cluster, then by lot: labels stay in their cluster. Each rides in the last bit.
+        lots = ((block + rng.random(len(block))) * _FINE).astype(np.int64)
+        dealt[order, b] = np.sort(2 * lots + late) % 2
+    later = (whole @ dealt).T
+    whole = whole.sum(1)
     counts = np.concatenate([whole - later, later], axis=1).reshape(n, 2 * half, width)
     stage = np.repeat([0, 1], half)
     nobody = np.zeros((0, 2 * half, width))
@@ -160,7 +164,7 @@ def permuted(
 
 
 def _counts(group: Duels, c: Cells, stages: list[int]) -> dict:
-    by_cluster = c.counts[:, np.isin(c.stages[c.stage], stages)].sum((1, 2))
+    by_cluster = c.choices[:, np.isin(c.stages[c.stage], stages)].sum(1)
     every = int(group.n[np.isin(group.stage, stages)].sum())
     n = int(by_cluster.sum())
     return {"n": n, "n_distinct": int((by_cluster > 0).sum()), "n_unscored": every - n}
