@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from sim.analysis.duels import Duels
+from sim.analysis.intervals import redrawn
 
 PRIOR = 0.5  # choices won, and as many lost, against the average value
 FEW = 500  # clusters that are left out one by one
@@ -285,7 +286,7 @@ def centred(theta: np.ndarray, known: np.ndarray) -> np.ndarray:
 def resampled(c: Cells, n: int, rng: np.random.Generator) -> np.ndarray:
     """Counts (n, C, places) of samples of clusters drawn with replacement."""
     many = len(c.counts)
-    picks = rng.multinomial(many, np.full(many, 1 / max(many, 1)), size=n).astype(np.float32)
+    picks = redrawn(many, n, rng).astype(np.float32)
     flat = picks @ c.counts.reshape(many, -1).astype(np.float32)
     return flat.reshape(n, *c.counts.shape[1:]).astype(float)
 

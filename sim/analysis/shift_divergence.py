@@ -30,7 +30,6 @@ SCHEMA = {
 KINDS = ("strengths", "win_rates")
 RESAMPLES = 1_000
 PERMUTATIONS = 200
-_FINE = 2.0**31  # so many lots, in each of as many clusters
 
 
 def shift_divergence(tables: Tables, seed: int) -> pl.DataFrame:
@@ -143,24 +142,36 @@ def permuted(
     shown, at = distinct(mine.shown)
     half, width = len(shown), mine.shown.shape[1]
     item, row, where = np.unique(mine.item, return_index=True, return_inverse=True)
-    cluster = mine.cluster[row]
-    order = np.argsort(cluster, kind="stable")
-    block, late = cluster[order], mine.stage[row][order] == other
     flat = at * width + mine.chosen
     # How often each item has each choice.
-    whole = csr_array((mine.n.astype(float), (flat, where)), shape=(half * width, len(item)))
-    dealt = np.zeros((len(item), n))
-    for b in range(n):
-        # Sorted by cluster, then by lot: labels stay in their cluster. Each rides in the last bit.
-        lots = ((block + rng.random(len(block))) * _FINE).astype(np.int64)
-        dealt[order, b] = np.sort(2 * lots + late) % 2
-    later = (whole @ dealt).T
-    whole = whole.sum(1)
+    of_item = csr_array((mine.n.astype(float), (flat, where)), shape=(half * width, len(item)))
+    later = (of_item @ _dealt(mine.cluster[row], mine.stage[row] == other, n, rng)).T
+    whole = of_item.sum(1)
     counts = np.concatenate([whole - later, later], axis=1).reshape(n, 2 * half, width)
     stage = np.repeat([0, 1], half)
     nobody = np.zeros((0, 2 * half, width))
     stages = np.array([first, other])
     return Cells(np.tile(shown, (2, 1)), stage, stages, len(group.values), nobody), counts
+
+
+def _dealt(cluster: np.ndarray, late: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Deals items anew n times: (items, n), 1 for the later stage, as often in each cluster.
+
+    `cluster` (items,) is that of each item, `late` (items,) whether it was met at the later stage.
+    """
+    order = np.argsort(cluster, kind="stable")
+    _, start, size = np.unique(cluster[order], return_index=True, return_counts=True)
+    places = np.add.reduceat(late[order].astype(float), start)[:, None].repeat(n, axis=1)
+    dealt = np.zeros((len(late), n))
+    # One item of every cluster at a time: by lot it gets one of the places that are left.
+    for k in range(size.max() - 1):
+        more = np.flatnonzero(size > k + 1)
+        lots = rng.random((len(more), n)) * (size[more] - k)[:, None]
+        got = lots < places[more]
+        places[more] -= got
+        dealt[order[start[more] + k]] = got
+    dealt[order[start + size - 1]] = places
+    return dealt
 
 
 def _counts(group: Duels, c: Cells, stages: list[int]) -> dict:
