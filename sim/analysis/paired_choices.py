@@ -66,7 +66,7 @@ def paired_choices(tables: Tables, seed: int) -> pl.DataFrame:
     them, and in `p_cluster` the same robust to clusters. `seed` is not used: nothing is drawn.
     """
     del seed
-    every = answers(tables, ["condition", "item", "member", "order", "code"])
+    every = answers(tables)
     if every is None:
         return pl.DataFrame(schema=SCHEMA)
     every = replace(every, conditions=every.conditions.with_columns(_level(tables).alias("kind")))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -21,9 +22,9 @@ class Answers:
     Items, and what counts as behind an unread answer, are those of `duels`.
 
     Attributes:
-        rows: a decision each, with those asked for of: `condition`, `item`, `member` (numbers),
-            `order` (hash of the one shown), `code` (the option taken, or `QUIT`, `UNREAD`,
-            `BEHIND`), `refused`, `episode`, `seat` (its hash), `step`.
+        rows: a decision each: `condition`, `item`, `member` (numbers), `order` (hash of the one
+            shown), `code` (the option taken, or `QUIT`, `UNREAD`, `BEHIND`), `refused`, `episode`,
+            `seat` (its hash), `step`; some 40 bytes.
         conditions: `condition` and the columns of `GROUP`, which it numbers in their order.
         items: `item`, numbered by `instrument` and `name`; `cluster` (a number), `stage`, `quits`
             (the option, if there is one), `width` (options, not to decide left out).
@@ -38,8 +39,9 @@ class Answers:
     orders: pl.DataFrame
 
 
-def answers(tables: Tables, columns: list[str]) -> Answers | None:
-    """Answers with these columns of `rows`; None without dilemmas."""
+@lru_cache(maxsize=1)  # several analyzers read the same
+def answers(tables: Tables) -> Answers | None:
+    """The answers in a run's tables; None without dilemmas."""
     items = tables.items.filter(pl.col("theory").is_not_null() & pl.col("payoff_self").is_null())
     items = items.filter(pl.col("value").is_not_null().any().over("env", "item"))
     if items.is_empty():
@@ -73,6 +75,7 @@ def answers(tables: Tables, columns: list[str]) -> Answers | None:
             order, _code(), pl.col("seat").hash(0), (pl.col("status") == "refused").alias("refused")
         )
     )
+    columns = ["condition", "item", "member", "order", "code", "refused", "episode", "seat", "step"]
     found = numbered.select(columns).collect(engine="streaming").lazy()
     orders = shown.select("order", "option_order").unique("order")
     return Answers(found, conditions, known, members, orders)
@@ -189,7 +192,10 @@ def counted(found: Answers, kept: list[str], unit: list[str], level: str, levels
     """
     conditions = found.conditions
     kinds = [name for name in (*kept, *unit) if name in conditions.columns]
+    of_group = [name for name in kept if name in kinds]
+    group = conditions.select(of_group).unique().sort(of_group).with_row_index("_group")
     kind = conditions.select(kinds).unique().with_row_index("_kind")
+    kind = kind.join(group, on=of_group, nulls_equal=True)
     conditions = conditions.join(kind, on=kinds, nulls_equal=True)
     number = pl.col(level).cast(pl.Enum(levels), strict=False).to_physical().alias("_level")
     of_item = [name for name in kept if name not in kinds]
@@ -212,11 +218,12 @@ def counted(found: Answers, kept: list[str], unit: list[str], level: str, levels
         units.join(found.items.lazy().select("item", *of_item), on="item")
         .group_by("_kind", *of_item, *sums)
         .agg(pl.len().alias("n"))
-        .join(kind.lazy(), on="_kind")
-        .group_by(*kept, *sums)
+        .join(kind.lazy().select("_kind", "_group"), on="_kind")
+        .group_by("_group", *of_item, *sums)
         .agg(pl.col("n").sum())
-        .sort(*kept, *sums)
+        .sort("_group", *of_item, *sums)
         .collect(engine="streaming")
+        .join(group, on="_group", maintain_order="left")
     )
     cells = table.select(*sums).to_numpy().reshape(len(table), len(levels), len(codes))
     n = table["n"].cast(pl.Int64).to_numpy()

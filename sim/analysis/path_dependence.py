@@ -79,9 +79,7 @@ def path_dependence(tables: Tables, seed: int) -> pl.DataFrame:
     # Looked at first: a study in one mode has no pairs, however many decisions.
     if met.select(mode.str.extract(_TELLS)).drop_nulls().n_unique() < len(_MODES):
         return pl.DataFrame(schema=SCHEMA)
-    every = answers(
-        tables, ["condition", "item", "member", "order", "code", "episode", "seat", "step"]
-    )
+    every = answers(tables)
     if every is None:
         return pl.DataFrame(schema=SCHEMA)
     told = every.conditions.with_columns(

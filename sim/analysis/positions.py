@@ -57,7 +57,7 @@ def positions(tables: Tables, seed: int) -> pl.DataFrame:
 def _counted(tables: Tables) -> pl.DataFrame:
     """Decisions by group, item, order shown, what was taken, and whether they were refused."""
     by = ["condition", "item", "order", "code", "refused"]
-    every = answers(tables, by)
+    every = answers(tables)
     if every is None:
         return pl.DataFrame(schema=dict.fromkeys(GROUP, pl.String))
     return (
