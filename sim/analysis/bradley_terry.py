@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from sim.analysis.duels import Duels
+from sim.analysis.duels import Duels, distinct
 from sim.analysis.intervals import redrawn
 
 PRIOR = 0.5  # choices won, and as many lost, against the average value
@@ -64,19 +64,6 @@ def cells(duels: Duels) -> Cells:
     counts = counts[counts.any((1, 2))] if n else counts[:0]
     stages, stage = np.unique(unique[:, 0], return_inverse=True)
     return Cells(unique[:, 1:], stage.ravel(), stages, len(duels.values), counts)
-
-
-def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows (n, k) of integers (R, k), sorted, and which of them each row is, (R,).
-
-    Column by column, which is much faster than `np.unique` of whole rows.
-    """
-    one, at = np.zeros(min(len(rows), 1), int), np.zeros(len(rows), int)
-    for column in rows.T:
-        least, most = column.min(initial=0), column.max(initial=0)
-        both = at * (most - least + 1) + (column - least)
-        _, one, at = np.unique(both, return_index=True, return_inverse=True)
-    return rows[one], at
 
 
 def design(c: Cells, by: np.ndarray | None = None) -> np.ndarray:

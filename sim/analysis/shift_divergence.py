@@ -5,8 +5,8 @@ import polars as pl
 from scipy.sparse import csr_array
 from scipy.special import softmax, xlogy
 
-from sim.analysis.bradley_terry import Cells, by_stage, cells, distinct, resampled
-from sim.analysis.duels import GROUP, Duels, duels
+from sim.analysis.bradley_terry import Cells, by_stage, cells, resampled
+from sim.analysis.duels import GROUP, Duels, distinct, duels
 from sim.analysis.intervals import FEWEST, LEVEL, holm
 from sim.analysis.scores import ESTIMATE, cell, generator
 from sim.tables import Tables
