@@ -8,12 +8,14 @@ with hundreds of choices that is nothing.
 """
 
 from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from sim.analysis.duels import Duels
+from sim.analysis.duels import Duels, distinct
+from sim.analysis.intervals import redrawn
 
 PRIOR = 0.5  # choices won, and as many lost, against the average value
 FEW = 500  # clusters that are left out one by one
@@ -39,19 +41,24 @@ class Cells:
     n_values: int
     counts: np.ndarray
 
-    @property
+    @cached_property
     def total(self) -> np.ndarray:
         """Counts (C, places) of all clusters."""
         return self.counts.sum(0)
+
+    @cached_property
+    def choices(self) -> np.ndarray:
+        """Choices (clusters, C), whatever was chosen."""
+        return _over_places(self.counts)
 
 
 def cells(duels: Duels) -> Cells:
     """The contested choices of a group by what was shown, at which stage, by cluster."""
     mine = duels.contested()
     keys = np.column_stack([mine.stage, mine.shown]) if len(mine.n) else np.zeros((0, 3), int)
-    unique, at = np.unique(keys, axis=0, return_inverse=True)
+    unique, at = distinct(keys)
     n, width, many = len(unique), keys.shape[1] - 1, len(duels.clusters)
-    flat = (mine.cluster * n + at.ravel()) * width + mine.chosen
+    flat = (mine.cluster * n + at) * width + mine.chosen
     counts = np.bincount(flat, mine.n, many * n * width).reshape(many, n, width)
     # Clusters without a choice tell nothing and must not count as units.
     counts = counts[counts.any((1, 2))] if n else counts[:0]
@@ -119,21 +126,18 @@ class Fit:
 def fit(c: Cells, x: np.ndarray) -> Fit:
     """The model of a design (C, places, p) for all clusters together."""
     theta = solve(c, x, c.total[None])[0]
-    p, log_p = _probabilities(c, x, theta[None])
-    p, log_p = p[0], log_p[0]
-    counts = c.total
+    p, log_likelihood = (part[0] for part in _probabilities(c, x, c.total[None], theta[None]))
     pull = x - np.einsum("ck,ckp->cp", p, x)[:, None]
     pull = np.where((c.shown >= 0)[..., None], pull, 0.0)
     scores = c.counts.reshape(len(c.counts), -1) @ pull.reshape(-1, x.shape[-1])
-    information = _information(c, x, counts[None], p[None], theta[None])
+    information = _information(c, x, c.total[None], p[None], theta[None])
     if len(c.counts) <= FEW:
         own = _information(c, x, c.counts, p[None], None)
         influence = np.linalg.solve(information - own, scores[..., None])[..., 0]
     else:
         influence = scores @ np.linalg.pinv(information[0], hermitian=True)
-    chosen = counts > 0
     model = np.linalg.pinv(information[0], hermitian=True)
-    return Fit(theta, float((counts[chosen] * log_p[chosen]).sum()), influence, model)
+    return Fit(theta, float(log_likelihood), influence, model)
 
 
 def solve(c: Cells, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -141,42 +145,54 @@ def solve(c: Cells, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
     theta = np.zeros((len(counts), x.shape[-1]))
     if len(counts) > 1:  # near what all of them have in common it is soon found
         theta += solve(c, x, counts.mean(0, keepdims=True))
-    whole = counts.sum(-1)
-    best = _objective(c, x, counts, theta)
+    whole = _over_places(counts)
+    flat = x.reshape(-1, x.shape[-1])
+    p, best = _at(c, x, counts, theta)
     for _ in range(_ROUNDS):
-        p, _ = _probabilities(c, x, theta)
-        pull = np.einsum("bck,ckp->bp", counts - whole[..., None] * p, x, optimize=True)
+        pull = (counts - whole[..., None] * p).reshape(len(counts), -1) @ flat
         pull += _prior_pull(theta, x.shape[-1])
         step = np.linalg.solve(_information(c, x, counts, p, theta), pull[..., None])[..., 0]
+        p, found = _at(c, x, counts, theta + step)
         # Halved where a full step overshoots.
         for _ in range(30):
-            worse = _objective(c, x, counts, theta + step) < best - 1e-9 * np.abs(best)
+            worse = found < best - 1e-9 * np.abs(best)
             if not worse.any():
                 break
             step = np.where(worse[:, None], step / 2, step)
-        theta = theta + step
-        best = _objective(c, x, counts, theta)
+            p, found = _at(c, x, counts, theta + step)
+        theta, best = theta + step, found
         if np.abs(step).max(initial=0.0) < _ENOUGH:
             break
     return theta
 
 
-def _probabilities(c: Cells, x: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """P and log P (B, C, places); 0 and -inf where no option is."""
-    eta = np.einsum("ckp,bp->bck", x, theta, optimize=True)
-    eta = np.where(c.shown >= 0, eta, -np.inf)
-    eta = eta - eta.max(-1, keepdims=True)
+def _over_places(x: np.ndarray) -> np.ndarray:
+    """Sum of x (..., places) over places: numpy is slow along so short an axis."""
+    return sum((x[..., k] for k in range(1, x.shape[-1])), start=x[..., 0])
+
+
+def _probabilities(
+    c: Cells, x: np.ndarray, counts: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """P (B, C, places), 0 where no option is, and the log likelihood (B,) of counts."""
+    eta = (theta @ x.reshape(-1, x.shape[-1]).T).reshape(len(theta), *x.shape[:-1])
+    shown = c.shown >= 0
+    eta = eta if shown.all() else np.where(shown, eta, -np.inf)
+    eta = eta - reduce(np.maximum, np.moveaxis(eta, -1, 0))[..., None]
     weight = np.exp(eta)
-    total = weight.sum(-1, keepdims=True)
-    return weight / total, eta - np.log(total)
+    total = _over_places(weight)
+    log_p = np.where(shown, eta, 0.0) - np.log(total)[..., None]
+    return weight / total[..., None], np.einsum("bck,bck->b", counts, log_p)
 
 
-def _objective(c: Cells, x: np.ndarray, counts: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    _, log_p = _probabilities(c, x, theta)
-    data = np.where(counts > 0, counts * np.where(np.isfinite(log_p), log_p, 0.0), 0.0)
-    strength = theta[:, :-1]
-    prior = -PRIOR * (np.logaddexp(0, strength) + np.logaddexp(0, -strength)).sum(-1)
-    return data.sum((-1, -2)) + prior
+def _at(
+    c: Cells, x: np.ndarray, counts: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (B, C, places) and what is made as large as possible, (B,)."""
+    p, log_likelihood = _probabilities(c, x, counts, theta)
+    strength = np.abs(theta[:, :-1])
+    prior = -PRIOR * (strength + 2 * np.log1p(np.exp(-strength))).sum(-1)
+    return p, log_likelihood + prior
 
 
 def _prior_pull(theta: np.ndarray, p: int) -> np.ndarray:
@@ -193,7 +209,7 @@ def _information(
     Without `theta` that of the choices alone, with it also that of the half choices.
     """
     width, n = x.shape[1], x.shape[-1]
-    whole = counts.sum(-1)
+    whole = _over_places(counts)
     found = np.zeros((len(counts), n * n))
     for i in range(width):
         for j in range(i + 1, width):
@@ -217,7 +233,7 @@ def by_stage(c: Cells, counts: np.ndarray) -> np.ndarray:
     found = np.full((len(counts), len(c.stages), c.n_values), np.nan)
     for s in range(len(c.stages)):
         at = c.stage == s
-        part = Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:, at])
+        part = Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:0, at])
         theta = solve(part, design(part), counts[:, at])[:, :-1]
         found[:, s] = centred(theta, met(part))
     return found
@@ -225,8 +241,8 @@ def by_stage(c: Cells, counts: np.ndarray) -> np.ndarray:
 
 def overall(c: Cells, counts: np.ndarray) -> np.ndarray:
     """Centred strengths (B, V) of B sets of counts (B, C, places), all stages together."""
-    shown, at = np.unique(c.shown, axis=0, return_inverse=True)
-    merge = np.eye(len(shown))[at.ravel()]  # stages do not matter: fewer cells
+    shown, at = distinct(c.shown)
+    merge = np.eye(len(shown))[at]  # stages do not matter: fewer cells
     one = Cells(shown, np.zeros(len(shown), int), c.stages[:1], c.n_values, c.counts[:, :0])
     merged = np.einsum("bck,cm->bmk", counts, merge, optimize=True)
     return centred(solve(one, design(one), merged)[:, :-1], met(one))
@@ -257,15 +273,19 @@ def centred(theta: np.ndarray, known: np.ndarray) -> np.ndarray:
 def resampled(c: Cells, n: int, rng: np.random.Generator) -> np.ndarray:
     """Counts (n, C, places) of samples of clusters drawn with replacement."""
     many = len(c.counts)
-    picks = rng.multinomial(many, np.full(many, 1 / max(many, 1)), size=n).astype(np.float32)
+    picks = redrawn(many, n, rng).astype(np.float32)
     flat = picks @ c.counts.reshape(many, -1).astype(np.float32)
     return flat.reshape(n, *c.counts.shape[1:]).astype(float)
 
 
-def never(c: Cells) -> np.ndarray:
-    """Values (V,) that won none or all of their choices: their strength is no estimate."""
-    total, seen = c.total, c.shown >= 0
+def never(c: Cells, at: np.ndarray | None = None) -> np.ndarray:
+    """Values (V,) that won none or all of their choices: their strength is no estimate.
+
+    Of the sets of options of a mask `at` (C,) alone, if there is one.
+    """
+    total, sets = (c.total, c.shown) if at is None else (c.total[at], c.shown[at])
+    seen = sets >= 0
     won, shown = np.zeros(c.n_values), np.zeros(c.n_values)
-    np.add.at(won, c.shown[seen], total[seen])
-    np.add.at(shown, c.shown[seen], np.repeat(total.sum(1), seen.sum(1)))
+    np.add.at(won, sets[seen], total[seen])
+    np.add.at(shown, sets[seen], np.repeat(total.sum(1), seen.sum(1)))
     return (shown > 0) & ((won == 0) | (won == shown))

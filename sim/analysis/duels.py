@@ -98,6 +98,19 @@ class Duels:
         }
 
 
+def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows (n, k) of integers (R, k), sorted, and which of them each row is, (R,).
+
+    Column by column, which is much faster than `np.unique` of whole rows.
+    """
+    one, at = np.zeros(min(len(rows), 1), int), np.zeros(len(rows), int)
+    for column in rows.T:
+        least, most = column.min(initial=0), column.max(initial=0)
+        both = at * (most - least + 1) + (column - least)
+        _, one, at = np.unique(both, return_index=True, return_inverse=True)
+    return rows[one], at
+
+
 @lru_cache(maxsize=2)
 def duels(tables: Tables) -> list[tuple[dict, Duels]]:
     """(key, counted choices) of each group that met options which stand for values.

@@ -4,6 +4,7 @@ Exact ones (McNemar, Cochran) take pairs for independent; the cluster-robust one
 one dilemma are alike, so that dilemmas are what is resampled.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,14 +144,18 @@ def same_shares(sums: np.ndarray, sizes: np.ndarray) -> float | None:
 def by_cluster(cluster: np.ndarray, n: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums (G, ...) of `x` (rows, ...), each `n` (rows,) times, NaN left out; sums of their `n`.
 
-    `cluster` (rows,) names clusters; all are kept, and in the same order, whatever is known of `x`.
+    `cluster` (rows,) numbers clusters; all met are kept, in their order, whatever is known of `x`.
     """
-    names, at = np.unique(cluster, return_inverse=True)
-    weight = n.reshape(-1, *[1] * (x.ndim - 1)) * ~np.isnan(x)
-    found = np.zeros((2, len(names), *x.shape[1:]))
-    np.add.at(found[0], at, weight * np.nan_to_num(x))
-    np.add.at(found[1], at, weight)
-    return found[0], found[1]
+    met = np.bincount(cluster) > 0
+    known = ~np.isnan(x)
+    weight = n.reshape(-1, *[1] * (x.ndim - 1)) * known
+
+    def add(columns: np.ndarray) -> np.ndarray:
+        flat = columns.reshape(len(x), math.prod(x.shape[1:]))
+        sums = [np.bincount(cluster, column)[met] for column in flat.T]
+        return np.stack(sums, axis=-1).reshape(met.sum(), *x.shape[1:])
+
+    return add(weight * np.where(known, x, 0.0)), add(weight)
 
 
 def corrected(table: pl.DataFrame, column: str, family: list[pl.Expr]) -> pl.DataFrame:

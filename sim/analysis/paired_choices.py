@@ -1,5 +1,6 @@
 """Do members choose otherwise in another context, wording, order of options, or kind of agent?"""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 
 from sim.analysis.duels import GROUP
 from sim.analysis.paired import cochran_q, corrected, mcnemar, ratio, same_shares
-from sim.analysis.paired_counts import Counts, answers, counted, differ, noise
+from sim.analysis.paired_counts import Answers, Counts, answers, counted, differ, noise
 from sim.analysis.scores import ESTIMATE, cell
 from sim.tables import Tables
 
@@ -65,17 +66,15 @@ def paired_choices(tables: Tables, seed: int) -> pl.DataFrame:
     them, and in `p_cluster` the same robust to clusters. `seed` is not used: nothing is drawn.
     """
     del seed
-    rows = answers(tables)
-    if rows is None:
+    every = answers(tables)
+    if every is None:
         return pl.DataFrame(schema=SCHEMA)
-    rows = rows.with_columns(_level(tables).alias("kind"))
-    conditions = _conditions(rows)
-    turned = conditions.select("width", "order", "turned").unique().drop_nulls().lazy()
-    same_member = rows.with_columns(_member(tables).alias("member"), **_GAME)
-    in_order = rows.join(turned, on=["width", "order"], how="inner")
+    every = replace(every, conditions=every.conditions.with_columns(_level(tables).alias("kind")))
+    conditions = _conditions(every)
+    in_order, same_member = _in_order(every, conditions), _same_member(every, tables)
     units = {
-        "context_mode": (rows, _KIND, ["wording", "order"], "context_mode"),
-        "wording": (rows, _KIND, ["context_mode", "order"], "wording"),
+        "context_mode": (every, _KIND, ["wording", "order"], "context_mode"),
+        "wording": (every, _KIND, ["context_mode", "order"], "wording"),
         "order": (in_order, _KIND, ["context_mode", "wording"], "turned"),
         "agent": (same_member, [], ["context_mode", "wording", "order"], "kind"),
     }
@@ -86,7 +85,7 @@ def paired_choices(tables: Tables, seed: int) -> pl.DataFrame:
         if len(names) < 2:
             continue
         kept = [*key, "cluster", "width"]
-        counts = counted(part, kept, ["member", "item", *held], pl.col(level), names)
+        counts = counted(part, kept, ["member", "item", *held], level, names)
         found += _contrasts(factor, key, counts, names, conditions, level)
     table = pl.DataFrame(found, schema=SCHEMA, orient="row")
     one = pl.when(pl.col("second").is_not_null()).then("p_cluster")
@@ -95,15 +94,21 @@ def paired_choices(tables: Tables, seed: int) -> pl.DataFrame:
     return corrected(table, "_", family).select(*SCHEMA)
 
 
-def _conditions(rows: pl.LazyFrame) -> pl.DataFrame:
+def _with_width(every: Answers) -> pl.LazyFrame:
+    return every.rows.join(every.items.lazy().select("item", "width"), on="item")
+
+
+def _conditions(every: Answers) -> pl.DataFrame:
     """Every combination of conditions that was met; `turned` says which way options stood."""
     step = pl.col("option_order").list.head("width").list.diff()
     way = [pl.all_horizontal(step.list.min() == k, step.list.max() == k) for k in (1, -1)]
     return (
-        rows.group_by(*GROUP, "kind", "width", "order")
-        .agg(pl.col("option_order").first())
-        .sort(*GROUP, "kind", "width", "order")
+        _with_width(every)
+        .select("condition", "width", "order")
+        .unique()
         .collect(engine="streaming")
+        .join(every.conditions, on="condition")
+        .join(every.orders, on="order")
         .with_columns(
             pl.when(way[0])
             .then(pl.lit("canonical"))
@@ -112,6 +117,19 @@ def _conditions(rows: pl.LazyFrame) -> pl.DataFrame:
             .alias("turned")
         )
     )
+
+
+def _in_order(every: Answers, conditions: pl.DataFrame) -> Answers:
+    """Those that were shown one way or the other, `turned`."""
+    turned = conditions.select("width", "order", "turned").unique().drop_nulls().lazy()
+    return replace(every, rows=_with_width(every).join(turned, on=["width", "order"]))
+
+
+def _same_member(every: Answers, tables: Tables) -> Answers:
+    """Members that are the same under several models as one, and what the game itself tells."""
+    bare = every.members.select("member", _member(tables).rank("dense").alias("_"))
+    rows = every.rows.join(bare.lazy(), on="member").with_columns(pl.col("_").alias("member"))
+    return replace(every, rows=rows, conditions=every.conditions.with_columns(**_GAME))
 
 
 def _level(tables: Tables) -> pl.Expr:
@@ -124,10 +142,10 @@ def _level(tables: Tables) -> pl.Expr:
 
 def _member(tables: Tables) -> pl.Expr:
     """Who is the same under several models: `by_model` puts the model's name behind an @."""
-    bare = pl.col("member").str.replace("@[^@]*$", "")
-    who = tables.agents.select("agent", "model", bare)
+    bare = pl.col("name").str.replace("@[^@]*$", "")
+    who = tables.agents.select("agent", "model", pl.col("member").alias("name")).with_columns(bare)
     several = tables.agents["model"].drop_nulls().n_unique() > 1
-    return bare if several and not who.is_duplicated().any() else pl.col("member")
+    return bare if several and not who.is_duplicated().any() else pl.col("name")
 
 
 def _contrasts(

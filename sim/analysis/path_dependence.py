@@ -1,5 +1,7 @@
 """Does it matter for a choice what the story says was chosen before?"""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -8,6 +10,7 @@ from sim.analysis.paired import Clustered, by_cluster, contrast, corrected, rati
 from sim.analysis.paired_counts import (
     BEHIND,
     UNREAD,
+    Answers,
     Counts,
     answers,
     counted,
@@ -41,7 +44,7 @@ MEASURES = [
 _MODES = ["causal", "counterfactual"]
 _TELLS = "^(causal|counterfactual)"  # before what a conversation adds
 _KEY = [name for name in GROUP if name != "context_mode"]
-_MISSING = -4  # no such stage
+_MISSING = -4  # no such step
 
 
 def path_dependence(tables: Tables, seed: int) -> pl.DataFrame:
@@ -71,16 +74,19 @@ def path_dependence(tables: Tables, seed: int) -> pl.DataFrame:
     too. `seed` is not used: nothing is drawn.
     """
     del seed
-    rows = answers(tables)
-    told = tables.decisions.select(pl.col("context_mode").str.extract(_TELLS)).unique()
-    # Looked at first: a study in one mode has no pairs, however many decisions.
-    if rows is None or len(told.drop_nulls().collect(engine="streaming")) < len(_MODES):
-        return pl.DataFrame(schema=SCHEMA)
     mode = pl.col("context_mode")
-    rows = rows.with_columns(
+    met = tables.decisions.select(mode).unique().collect(engine="streaming")
+    # Looked at first: a study in one mode has no pairs, however many decisions.
+    if met.select(mode.str.extract(_TELLS)).drop_nulls().n_unique() < len(_MODES):
+        return pl.DataFrame(schema=SCHEMA)
+    every = answers(tables)
+    if every is None:
+        return pl.DataFrame(schema=SCHEMA)
+    told = every.conditions.with_columns(
         mode.str.extract(_TELLS).alias("mode"), mode.str.replace(_TELLS, "").alias("around")
-    ).filter(pl.col("mode").is_not_null())
-    found = _flip_rows(rows) + _consistency_rows(rows, tables.items)
+    )
+    every = replace(every, conditions=told)
+    found = _flip_rows(every) + _consistency_rows(every, tables.items)
     table = pl.DataFrame(found, schema=SCHEMA, orient="row")
     order = [*_KEY, pl.col("measure").cast(pl.Enum(MEASURES)), "stage"]
     family = [pl.col("measure"), pl.col("instrument"), pl.col("stage").is_null()]
@@ -93,10 +99,11 @@ def _row(measure: str, found: Clustered, chance: float | None) -> dict:
     return {"measure": measure, "chance": chance, "p": p} | found.columns(-1.0 if compared else 0.0)
 
 
-def _flip_rows(rows: pl.LazyFrame) -> list[dict]:
+def _flip_rows(every: Answers) -> list[dict]:
     kept, unit = [*_KEY, "stage", "cluster", "width"], ["member", "item", "order", "around"]
-    later = rows.filter(pl.col("stage") > 1)
-    pairs = counted(later, kept, unit, pl.col("mode"), _MODES).at([0, 1])
+    later = every.items.lazy().filter(pl.col("stage") > 1)
+    part = replace(every, rows=every.rows.join(later, on="item", how="semi"))
+    pairs = counted(part, kept, unit, "mode", _MODES).at([0, 1])
     found = []
     for key, group in pairs.by(_KEY):
         for stage, part in [({"stage": None}, group), *group.by(["stage"])]:
@@ -115,64 +122,80 @@ def _flips(pairs: Counts) -> list[dict]:
     return [*rows, pairs.columns() | _row("path_dependence", contrast(flips, floor), 0.0)]
 
 
-def _consistency_rows(rows: pl.LazyFrame, items: pl.DataFrame) -> list[dict]:
-    choices = _choices(_episodes(rows, items))
+def _consistency_rows(every: Answers, items: pl.DataFrame) -> list[dict]:
+    keys = every.conditions.select(_KEY).unique().sort(_KEY)
+    choices = _choices(_episodes(every, keys), every.items["stage"], _values(every.items, items))
     found = []
-    for key, group in groups(choices, _KEY):
-        if group["mode"].n_unique() == len(_MODES):
+    for number, group in groups(choices, ["key"]):
+        if group["causal"].n_unique() == len(_MODES):
+            key = keys.row(number["key"], named=True)
             parts = [({"stage": None}, group), *groups(group, ["stage"])]
             for stage, part in parts:
                 found += [key | stage | row for row in _consistency(part)]
     return found
 
 
-def _episodes(rows: pl.LazyFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Episodes with the same values at stake and choices at every step, counted.
-
-    Columns: `_KEY`, mode, cluster, n; and for each step k the list `k`: stage, numbers of the
-    values of both options (-1: not two that differ), code.
-    """
+def _values(known: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
+    """Numbers of the values of both options, (known items, 2); -1: not two that differ."""
     real = items.filter(pl.col("value").ne_missing(QUITS))
     names = real["value"].drop_nulls().unique().sort().to_list()
     number = pl.col("value").replace_strict(names, range(len(names)), return_dtype=pl.Int16)
-    pair = real.with_columns(number.alias("v")).sort("option").group_by("instrument", "item")
     v = pl.col("v")
     differ_ = (v.len() == 2) & (v.count() == 2) & (v.n_unique() == 2)
-    values = pair.agg(
-        pl.when(differ_).then(v.first()).otherwise(-1).alias("v0"),
-        pl.when(differ_).then(v.last()).otherwise(-1).alias("v1"),
+    pair = real.with_columns(number.alias("v")).sort("option").group_by("instrument", "item")
+    values = pair.agg(v.first(), v.last().alias("w"), differ_.alias("differ")).filter("differ")
+    values = values.rename({"item": "name"})
+    both = known.join(values, on=["instrument", "name"], how="left", maintain_order="left")
+    return both.select("v", "w").fill_null(-1).to_numpy().astype(int)
+
+
+def _episodes(every: Answers, keys: pl.DataFrame) -> pl.DataFrame:
+    """Episodes with the same items and choices at every step, counted.
+
+    Columns: key (a row of `keys`), causal, cluster, n; and for each step k `k:item` and `k:code`,
+    `_MISSING` where there is none.
+    """
+    kinds = (
+        every.conditions.join(keys.with_row_index("key"), on=_KEY, nulls_equal=True)
+        .filter(pl.col("mode").is_not_null())
+        .select("condition", "key", (pl.col("mode") == _MODES[0]).alias("causal"))
     )
-    rows = rows.join(values.lazy(), on=["instrument", "item"], how="left")
-    steps = rows.select("step").unique().collect(engine="streaming")["step"].sort().to_list()
+    clusters = every.items.lazy().select("item", "cluster")
+    steps = every.rows.select("step").unique().collect(engine="streaming")["step"].sort().to_list()
     what = {
-        f"{k}:{name}": pl.when(pl.col("step") == k).then(name).max().fill_null(_MISSING)
+        f"{k}:{name}": pl.when(pl.col("step") == k).then(pl.col(name).cast(pl.Int32)).max()
         for k in steps
-        for name in ("stage", "v0", "v1", "code")
+        for name in ("item", "code")
     }
-    whole = [*_KEY, "mode", "cluster"]
+    whole = ["key", "causal", "cluster"]
     return (
-        rows.group_by(*whole, "episode", "seat")
+        every.rows.join(kinds.lazy(), on="condition")
+        .join(clusters, on="item")
+        .group_by(*whole, "episode", "seat")
         .agg(**what)
         .group_by(*whole, *what)
         .agg(pl.len().cast(pl.Int64).alias("n"))
+        .with_columns(pl.col(*what).fill_null(_MISSING))
         .sort(*whole, *what)
         .collect(engine="streaming")
     )
 
 
-def _choices(episodes: pl.DataFrame) -> pl.DataFrame:
+def _choices(episodes: pl.DataFrame, stages: pl.Series, values: np.ndarray) -> pl.DataFrame:
     """A row per kind of episode and step: is the value that one chose before taken, and that told?
 
     `own_again`, `told_again`: whether there is such a value; `own`, `told`: whether it was taken,
-    NaN where nothing was.
+    NaN where nothing was. `stages` (items,) and `values` (items, 2) are those of items.
     """
-    about = [*_KEY, "mode", "cluster", "n"]
-    cells = episodes.drop(about).to_numpy().astype(int).reshape(len(episodes), -1, 4)
-    stage, values, code = cells[..., 0], cells[..., 1:3], cells[..., 3]
-    clear = (values >= 0).all(-1) & (code >= 0)
-    taken = np.take_along_axis(values, np.maximum(code, 0)[..., None], axis=-1)[..., 0]
-    left = values.sum(-1) - taken
-    causal = (episodes["mode"] == _MODES[0]).to_numpy()[:, None]
+    about = ["key", "causal", "cluster", "n"]
+    cells = episodes.drop(about).to_numpy().astype(int).reshape(len(episodes), -1, 2)
+    item, code = cells[..., 0], cells[..., 1]
+    stage = np.where(item >= 0, stages.to_numpy()[item], _MISSING)
+    pair = np.where((item >= 0)[..., None], values[item], -1)
+    clear = (pair >= 0).all(-1) & (code >= 0)
+    taken = np.take_along_axis(pair, np.maximum(code, 0)[..., None], axis=-1)[..., 0]
+    left = pair.sum(-1) - taken
+    causal = episodes["causal"].to_numpy()[:, None]
     frames = [pl.DataFrame(schema={**episodes.select(about).schema, "stage": pl.Int64})]
     before = {"own": taken, "told": np.where(causal, taken, left)}
     for k in range(1, cells.shape[1]):
@@ -180,7 +203,7 @@ def _choices(episodes: pl.DataFrame) -> pl.DataFrame:
         for name, value in before.items():
             target = np.full(len(cells), -1)
             for j in range(k):  # later ones count
-                again = clear[:, j] & (values[:, k] == value[:, j, None]).any(1)
+                again = clear[:, j] & (pair[:, k] == value[:, j, None]).any(1)
                 target = np.where(again, value[:, j], target)
             hit = np.where(clear[:, k] & (target >= 0), taken[:, k] == target, np.nan)
             found[name] = pl.Series(hit, nan_to_null=False)
@@ -195,7 +218,7 @@ def _choices(episodes: pl.DataFrame) -> pl.DataFrame:
 
 def _consistency(part: pl.DataFrame) -> list[dict]:
     cluster, n = part["cluster"].to_numpy(), part["n"].to_numpy()
-    code, causal = part["code"].to_numpy(), (part["mode"] == _MODES[0]).to_numpy()
+    code, causal = part["code"].to_numpy(), part["causal"].to_numpy()
 
     def shares(kind: str, mine: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], dict]:
         again = part[f"{kind}_again"].to_numpy() & mine

@@ -56,16 +56,18 @@ def positions(tables: Tables, seed: int) -> pl.DataFrame:
 
 def _counted(tables: Tables) -> pl.DataFrame:
     """Decisions by group, item, order shown, what was taken, and whether they were refused."""
-    by = [*GROUP, "stage", "cluster", "item", "quits", "order", "code", "refused"]
-    rows = answers(tables)
-    if rows is None:
-        return pl.DataFrame(schema=dict.fromkeys(by, pl.String))
+    by = ["condition", "item", "order", "code", "refused"]
+    every = answers(tables)
+    if every is None:
+        return pl.DataFrame(schema=dict.fromkeys(GROUP, pl.String))
     return (
-        rows.with_columns((pl.col("status") == "refused").alias("refused"))
-        .group_by(by)
-        .agg(pl.col("option_order").first(), pl.len().cast(pl.Int64).alias("n"))
-        .sort(by)
+        every.rows.group_by(by)
+        .agg(pl.len().cast(pl.Int64).alias("n"))
         .collect(engine="streaming")
+        .join(every.conditions, on="condition")
+        .join(every.items.drop("instrument", "name"), on="item")
+        .join(every.orders, on="order")
+        .sort(by)
     )
 
 
@@ -94,7 +96,7 @@ def _decisions(part: pl.DataFrame) -> _Decisions:
     quits = part["quits"].cast(pl.Int64).fill_null(-1).to_numpy()
     return _Decisions(
         part["cluster"].to_numpy(),
-        np.unique(part["item"].to_numpy(), return_inverse=True)[1],
+        part["item"].to_numpy().astype(int),
         np.where(shown == quits[:, None], -1, shown),
         (shown == quits[:, None]).any(1) & (quits >= 0),  # of the order shown, not of the item
         part["code"].to_numpy().astype(int),

@@ -103,7 +103,7 @@ def _combined(made: Fit, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _shown(c: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Choices, and clusters, (V,) each, in which a value was shown at the cells of a mask."""
     in_cell = (c.shown[at][..., None] == np.arange(c.n_values)).any(1)
-    by_cluster = c.counts[:, at].sum(-1) @ in_cell
+    by_cluster = c.choices[:, at] @ in_cell
     return by_cluster.sum(0), (by_cluster > 0).sum(0)
 
 
@@ -116,8 +116,7 @@ def _strengths(
     estimate, error = _combined(made, wide)
     at = np.isin(c.stages[c.stage], c.stages if stage is None else [stage])
     n, clusters = _shown(c, at)
-    part = Cells(c.shown[at], c.stage[at], c.stages, c.n_values, c.counts[:, at])
-    bound = never(part)
+    bound = never(c, at)
     rows = []
     for v, value in enumerate(values):
         row = t_columns(estimate[v], error[v], int(clusters[v]), not bound[v])

@@ -159,7 +159,7 @@ def _tau(
 ) -> dict:
     observed, many, dealt = (tau_b(x[:, 0], x[:, 1]) for x in three)
     at = np.isin(c.stage, pair)
-    by_cluster = c.counts[:, at].sum((1, 2))
+    by_cluster = c.choices[:, at].sum(1)
     clusters = int((by_cluster > 0).sum())
     row = {"measure": "tau"} | _interval(observed[0], many, clusters)
     row |= {"n": int(by_cluster.sum()), "n_distinct": clusters, "p": None}
@@ -196,14 +196,12 @@ def _counts(
     """
     mask = np.isin(c.stage, at)
     shows = (c.shown[..., None] == np.arange(c.n_values)).any(1) & mask[:, None]
-    by_cluster = c.counts.sum(-1) @ shows.astype(float)
+    by_cluster = c.choices @ shows.astype(float)
     every = group.n[np.isin(group.stage, c.stages[at])].sum()
     bound = np.zeros(c.n_values, bool)
     for s in at:
-        here = c.stage == s
-        part = Cells(c.shown[here], c.stage[here], c.stages, c.n_values, c.counts[:, here])
-        bound |= never(part)
-    lost = int(every) - int(c.counts[:, mask].sum())
+        bound |= never(c, c.stage == s)
+    lost = int(every) - int(c.total[mask].sum())
     return by_cluster.sum(0), (by_cluster > 0).sum(0), lost, bound
 
 

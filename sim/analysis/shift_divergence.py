@@ -2,10 +2,11 @@
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 from scipy.special import softmax, xlogy
 
 from sim.analysis.bradley_terry import Cells, by_stage, cells, resampled
-from sim.analysis.duels import GROUP, Duels, duels
+from sim.analysis.duels import GROUP, Duels, distinct, duels
 from sim.analysis.intervals import FEWEST, LEVEL, holm
 from sim.analysis.scores import ESTIMATE, cell, generator
 from sim.tables import Tables
@@ -138,20 +139,14 @@ def permuted(
     """
     mine = group.contested()
     mine = mine.only(np.isin(mine.stage, [first, other]))
-    shown, at = np.unique(mine.shown, axis=0, return_inverse=True)
+    shown, at = distinct(mine.shown)
     half, width = len(shown), mine.shown.shape[1]
     item, row, where = np.unique(mine.item, return_index=True, return_inverse=True)
-    cluster = mine.cluster[row]
-    order = np.argsort(cluster, kind="stable")
-    block, late = cluster[order], mine.stage[row][order] == other
-    flat = at.ravel() * width + mine.chosen
-    whole = np.bincount(flat, mine.n, half * width)
-    later = np.zeros((n, half * width))
-    dealt = np.zeros(len(item))
-    for b in range(n):
-        # Sorted by cluster, then by lot: labels stay in their cluster.
-        dealt[order] = late[np.argsort(block + rng.random(len(block)))]
-        later[b] = np.bincount(flat, mine.n * dealt[where], half * width)
+    flat = at * width + mine.chosen
+    # How often each item has each choice.
+    of_item = csr_array((mine.n.astype(float), (flat, where)), shape=(half * width, len(item)))
+    later = (of_item @ _dealt(mine.cluster[row], mine.stage[row] == other, n, rng)).T
+    whole = of_item.sum(1)
     counts = np.concatenate([whole - later, later], axis=1).reshape(n, 2 * half, width)
     stage = np.repeat([0, 1], half)
     nobody = np.zeros((0, 2 * half, width))
@@ -159,8 +154,28 @@ def permuted(
     return Cells(np.tile(shown, (2, 1)), stage, stages, len(group.values), nobody), counts
 
 
+def _dealt(cluster: np.ndarray, late: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Deals items anew n times: (items, n), 1 for the later stage, as often in each cluster.
+
+    `cluster` (items,) is that of each item, `late` (items,) whether it was met at the later stage.
+    """
+    order = np.argsort(cluster, kind="stable")
+    _, start, size = np.unique(cluster[order], return_index=True, return_counts=True)
+    places = np.add.reduceat(late[order].astype(float), start)[:, None].repeat(n, axis=1)
+    dealt = np.zeros((len(late), n))
+    # One item of every cluster at a time: by lot it gets one of the places that are left.
+    for k in range(size.max() - 1):
+        more = np.flatnonzero(size > k + 1)
+        lots = rng.random((len(more), n)) * (size[more] - k)[:, None]
+        got = lots < places[more]
+        places[more] -= got
+        dealt[order[start[more] + k]] = got
+    dealt[order[start + size - 1]] = places
+    return dealt
+
+
 def _counts(group: Duels, c: Cells, stages: list[int]) -> dict:
-    by_cluster = c.counts[:, np.isin(c.stages[c.stage], stages)].sum((1, 2))
+    by_cluster = c.choices[:, np.isin(c.stages[c.stage], stages)].sum(1)
     every = int(group.n[np.isin(group.stage, stages)].sum())
     n = int(by_cluster.sum())
     return {"n": n, "n_distinct": int((by_cluster > 0).sum()), "n_unscored": every - n}

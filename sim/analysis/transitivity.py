@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from sim.analysis.duels import GROUP, Duels, duels
-from sim.analysis.intervals import FEWEST, LEVEL
+from sim.analysis.intervals import FEWEST, LEVEL, redrawn
 from sim.analysis.scores import ESTIMATE, cell, generator
 from sim.analysis.tournament import (
     circular_triads,
@@ -96,8 +96,7 @@ def indices(wins: np.ndarray) -> np.ndarray:
 def resampled(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Wins (n, V, V) of samples of clusters, with replacement, of counts (clusters, V, V)."""
     many = len(counts)
-    picks = rng.multinomial(many, np.full(many, 1 / max(many, 1)), size=n)
-    flat = picks.astype(float) @ counts.reshape(many, -1)
+    flat = redrawn(many, n, rng).astype(float) @ counts.reshape(many, -1)
     return flat.reshape(n, *counts.shape[1:])
 
 
