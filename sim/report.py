@@ -1,9 +1,10 @@
-"""The command `python -m sim.report RUN|SWEEP ... [agent=ID]`; needs no model.
+"""The command `python -m sim.report RUN|SWEEP ... [agent=ID] [--reparse]`; needs no model.
 
 One run: analyses it again and writes its tables, figures and report. Several, or a sweep: the
 same for each, then one table and figure that compare them, in the folder that holds all of them,
-or in the current one. With agent=ID: prints that agent's
-whole conversation instead.
+or in the current one. With agent=ID: prints that agent's whole conversation instead. With
+--reparse: reads all replies again with today's reader and shows what changed, instead; tables and
+journal stay as they are.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from sim import manifest
 from sim.analyse import analyse
 from sim.compare import COMPARED, compare, run_folders
 from sim.errors import Refusal
+from sim.reparse import reparse
 from sim.setup import load_config
 from sim.transcripts import as_text, transcript
 
@@ -30,11 +34,18 @@ def again(run: Path) -> None:
     analyse(run, load_config(run), about)
 
 
-def report(words: Sequence[str]) -> None:
+def report(words: Sequence[str], reparsing: bool) -> None:
     """Does what the words of the command line ask for."""
     paths = [Path(word) for word in words if not word.startswith("agent=")]
     agents = [word.removeprefix("agent=") for word in words if word.startswith("agent=")]
     runs = run_folders(paths)
+    if reparsing:
+        if agents:
+            raise Refusal(f"--reparse reads whole runs again, got {' '.join(words)}")
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        for run in runs:
+            reparse(run, console)
+        return
     if agents:
         if len(runs) != 1 or len(agents) != 1:
             raise Refusal(f"agent=ID needs one run and one agent, got {' '.join(words)}")
@@ -57,9 +68,12 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("what", nargs="+", help="run or sweep folders, agent=ID")
+    parser.add_argument(
+        "--reparse", action="store_true", help="read all replies again, show what changed"
+    )
     given = parser.parse_args()
     try:
-        report(given.what)
+        report(given.what, given.reparse)
     except (ValueError, OSError) as fault:
         print(f"refused: {fault}", file=sys.stderr)
         return 2

@@ -186,12 +186,8 @@ class Talk:
         """(canonical option or -1, status) of a decision."""
         if request.mode == "label":
             option, status = self._draw(request, reply), "unparsed"
-        elif reply.finish_reason in ("content_filter", "refusal"):
-            option, status = None, "refused"  # by the provider's policy
-        elif reply.finish_reason == "length":
-            option, status = None, "unparsed"  # "I would take A if ..." may have been going on
         else:
-            option, status = modes.read(request.mode, reply.text, labels)
+            option, status = modes.verdict(request.mode, reply.text, reply.finish_reason, labels)
         if option is None:
             return -1, STATUSES.index(status)
         words = self._words[row]

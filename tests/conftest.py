@@ -1,5 +1,6 @@
 """Configs as the command line makes them, and the smallest real runs."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,3 +37,37 @@ def play(tmp_path: Path) -> Callable[..., Path]:
         return where
 
     return play_
+
+
+@pytest.fixture
+def sim(tmp_path, monkeypatch, capsys):
+    """Runs `python -m sim` with words in an empty folder: (exit status, stdout, stderr)."""
+    from sim.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str):
+        if not any(word.startswith("resume=") for word in words):
+            told = {word.split("=")[0] for word in words}
+            usual = [f"{group}={name}" for group, name in USUAL.items() if group not in told]
+            words = (*words, *usual, "display=false")
+        monkeypatch.setattr(sys, "argv", ["sim", *words])
+        status = main()
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch, capsys):
+    """Runs `python -m sim.report`."""
+    from sim import report as report_command
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
+        status = report_command.main()
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run

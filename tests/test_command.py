@@ -1,47 +1,13 @@
 """The commands as a user types them, in this process."""
 
 import json
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import USUAL, names
+from conftest import names
 
 from sim import load
-from sim import report as report_command
-from sim.__main__ import main
-
-
-@pytest.fixture
-def sim(tmp_path, monkeypatch, capsys):
-    """Runs `python -m sim` with words in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str):
-        if not any(word.startswith("resume=") for word in words):
-            told = {word.split("=")[0] for word in words}
-            usual = [f"{group}={name}" for group, name in USUAL.items() if group not in told]
-            words = (*words, *usual, "display=false")
-        monkeypatch.setattr(sys, "argv", ["sim", *words])
-        status = main()
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
-
-
-@pytest.fixture
-def report(tmp_path, monkeypatch, capsys):
-    """Runs `python -m sim.report`."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
-        status = report_command.main()
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
 
 
 def runs() -> list[Path]:

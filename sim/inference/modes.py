@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sim.reader import Read, read_option
+from sim.reader import REFUSED, UNPARSED, Read, read_option
 
 MODES = ("text", "choice", "regex", "json", "label")
 PREFIX = "Answer:"  # what the model is made to have said where labels are scored
@@ -72,4 +72,13 @@ def read(mode: str, reply: str, labels: Sequence[str]) -> Read:
         raise ValueError(f"mode must be text, choice, regex or json, got {mode!r}")
     if isinstance(named, str) and named in labels:
         return Read(list(labels).index(named), "ok")
-    return Read(None, "unparsed")
+    return UNPARSED
+
+
+def verdict(mode: str, reply: str, finish_reason: str | None, labels: Sequence[str]) -> Read:
+    """The option that a decision's reply names, in view of how the reply ended; as `read`."""
+    if finish_reason in ("content_filter", "refusal"):
+        return REFUSED  # by the provider's policy
+    if finish_reason == "length":
+        return UNPARSED  # "I would take A if ..." may have been going on
+    return read(mode, reply, labels)
