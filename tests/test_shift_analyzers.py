@@ -144,7 +144,9 @@ def test_ranks_leave_out_what_is_unknown():
     assert np.array_equal(ranks(np.array([[2.0, np.nan, 5, 2]])), [[2.5, np.nan, 1, 2.5]], True)
 
 
-shares = arrays(float, (2, 5), elements=st.floats(0, 1)).filter(lambda a: (a.sum(1) > 0.01).all())
+# No subnormal numbers: scipy's distance is infinite there.
+some = st.floats(0, 1, allow_subnormal=False)
+shares = arrays(float, (2, 5), elements=some).filter(lambda a: (a.sum(1) > 0.01).all())
 
 
 @given(shares)
