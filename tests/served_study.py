@@ -1,0 +1,126 @@
+"""A small study that a stand-in server answers: played, resumed, and what its journal holds."""
+
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import polars as pl
+
+N_ITEMS = 6  # of the study: requests of each agent, where every reply is read
+KEYS = ["episode", "step", "seat"]
+MEASURED = ["cached_tokens", "latency_s"]  # differ from run to run
+
+
+def words(folder: Path, agents: int, *more: str, **calls: Any) -> tuple[str, ...]:
+    """Overrides of the study, in which every request has a seed of its own."""
+    return (
+        "~experiment", "model=openai", "model.model=stand-in", "model.key_env=null",
+        "agent=definition", "population=shares", f"population.n={agents}",
+        "env.option_order=shuffled", "conversation=separate", "n_reasks=0", "analysis=[]",
+        "display=false", f"hydra.run.dir={folder}", *more,
+        *(f"model.calls.{name}={value}" for name, value in calls.items()),
+    )  # fmt: skip
+
+
+class Played(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def here(told: Sequence[str], url: str) -> Played:
+    """Plays in this process, which saves a second and a half."""
+    from sim.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["sim", *told]),
+        mock.patch.dict(os.environ, OPENAI_BASE_URL=url),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        status = main()
+    return Played(status, out.getvalue(), err.getvalue())
+
+
+def started(told: Sequence[str], url: str, before: str = "") -> subprocess.Popen:
+    """Starts a process that plays; `before` is said to the shell first."""
+    command: list[str] = [sys.executable, "-m", "sim", *told]
+    if before:
+        command = ["bash", "-c", f'{before}; exec "$@"', "bash", *command]
+    return subprocess.Popen(
+        command, env=os.environ | {"OPENAI_BASE_URL": url},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def apart(told: Sequence[str], url: str, before: str = "") -> Played:
+    """Plays in a process of its own."""
+    process = started(told, url, before)
+    out, err = process.communicate(timeout=900)
+    return Played(process.returncode, out, err)
+
+
+# -- what is left of a run ---------------------------------------------------------------------
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(folder / "journal.sqlite")) as db:
+        yield db
+
+
+def n_answered(folder: Path) -> int:
+    """Slots that the journal holds; 0 where there is none yet."""
+    if not (folder / "journal.sqlite").exists():
+        return 0
+    with opened(folder) as db:
+        try:
+            return db.execute("SELECT count(*) FROM slots").fetchone()[0]
+        except sqlite3.OperationalError:  # killed before the schema was made
+            return 0
+
+
+def replies(folder: Path) -> dict[tuple, tuple]:
+    """(key, text, error) by slot."""
+    with opened(folder) as db:
+        rows = db.execute(
+            "SELECT episode, seat, step, turn, attempt, key, text, error FROM slots "
+            "JOIN requests ON slots.request = requests.id JOIN replies USING (request)"
+        ).fetchall()
+    found = {row[:5]: row[5:] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def failures(folder: Path) -> tuple[Counter, Counter]:
+    """Failed calls by kind: all, and those that the server may have worked for."""
+    with opened(folder) as db:
+        rows = db.execute("SELECT kind, cost IS NOT NULL FROM failures").fetchall()
+    return Counter(kind for kind, _ in rows), Counter(kind for kind, paid in rows if paid)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def decisions(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "decisions.parquet")
+
+
+def tables(folder: Path) -> list[Any]:
+    """What equal runs have equal: bytes, but for what is measured."""
+    turns = pl.read_parquet(folder / "turns.parquet").drop(MEASURED)
+    names = ("decisions", "items", "agents")
+    return [*((folder / f"{n}.parquet").read_bytes() for n in names), turns.write_json()]
