@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import polars as pl
+from stand_in_replies import Ask
 
 N_ITEMS = 6  # of the study: requests of each agent, where every reply is read
 KEYS = ["episode", "step", "seat"]
@@ -90,6 +91,32 @@ def n_answered(folder: Path) -> int:
             return db.execute("SELECT count(*) FROM slots").fetchone()[0]
         except sqlite3.OperationalError:  # killed before the schema was made
             return 0
+
+
+class Known:
+    """Requests that a journal holds replies to, by the names that a stand-in has for them."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._last = folder, 0
+        self._said: dict[bytes, list] = {}  # conversations up to each reply, by key
+        self.identities: set[str] = set()
+
+    def update(self) -> set[str]:
+        """Reads what is new."""
+        with opened(self._folder) as db:
+            rows = db.execute(
+                "SELECT id, key, parent, messages, draw, text FROM requests "
+                "JOIN replies ON request = id WHERE id > ? ORDER BY id",
+                (self._last,),
+            )
+            for id_, key, parent, new, draw, text in rows:
+                asked = [*(self._said[parent] if parent else []), *json.loads(new)]
+                messages = [{"role": role, "content": content} for role, content in asked]
+                body = json.dumps({"messages": messages, "seed": draw})
+                self.identities.add(Ask(body.encode(), b"0").identity.hex())
+                self._said[key] = [*asked, ["assistant", text]]
+                self._last = id_
+        return self.identities
 
 
 def replies(folder: Path) -> dict[tuple, tuple]:

@@ -4,8 +4,8 @@
 
 prints its base URL and serves until it is ended. What it says is a function of its seed and the
 request alone, and the n-th call of a request always meets the same fault. `serve` is the same
-for tests. GET /counts tells exactly what it was asked, POST /control changes options and
-POST /reset sets the counts to zero.
+for tests. GET /counts tells exactly what it was asked, GET /asked how often each request, POST
+/control changes options and POST /reset sets the counts to zero.
 """
 
 import argparse
@@ -116,6 +116,8 @@ class Server:
             return web.json_response({"object": "list", "data": [one]})
         if way == "GET /counts":
             return web.json_response(self.counts())
+        if way == "GET /asked":
+            return web.json_response({one.hex(): n for one, n in self.calls.items()})
         if way == "POST /reset":
             self.zero()
             return web.json_response({})
@@ -227,6 +229,10 @@ class StandIn:
 
     def counts(self) -> dict[str, Any]:
         return self._call("GET", "/counts")
+
+    def asked(self) -> dict[str, int]:
+        """Calls by request, which `replies.Ask.identity` names."""
+        return self._call("GET", "/asked")
 
     def control(self, **options_: Any) -> dict[str, Any]:
         """Changes these options; returns all."""
