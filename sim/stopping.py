@@ -15,22 +15,27 @@ class Stopping:
     """Whether the run was asked to stop."""
 
     def __init__(self, backend: Backend | None):
-        self._backend, self.told = backend, False
+        self._backend, self._n_told = backend, 0
 
     def handle(self, *_: object) -> None:
-        """Of a signal: raises KeyboardInterrupt where nothing is worth waiting for."""
-        again, self.told = self.told, True
-        n = None if again or self._backend is None else self._backend.stop()
-        if n is None:
+        """Of a signal: raises KeyboardInterrupt where nothing is worth waiting for.
+
+        The second is left to `check`, half a second later at most, so that it does not hit
+        replies on their way into the journal; the third raises at once.
+        """
+        self._n_told += 1
+        n = None if self._backend is None else self._backend.stop()
+        if n is None or self._n_told > 2:
             raise KeyboardInterrupt
-        print(
-            f"stopping: {n} calls in flight are waited for; Ctrl-C again does not wait",
-            file=sys.stderr,
-        )
+        if self._n_told == 1:
+            print(
+                f"stopping: {n} calls in flight are waited for; Ctrl-C again does not wait",
+                file=sys.stderr,
+            )
 
     def check(self) -> None:
         """Raises KeyboardInterrupt once nothing is in flight; all that came is journalled."""
-        if self.told and not (self._backend and self._backend.stop()):
+        if self._n_told > 1 or (self._n_told and not (self._backend and self._backend.stop())):
             raise KeyboardInterrupt
 
 

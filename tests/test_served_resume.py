@@ -213,3 +213,21 @@ def test_a_signal_waits_for_the_calls_of_every_model(tmp_path):
         with opened(folder) as db:
             assert db.execute("SELECT count(*) FROM replies").fetchone() == (10,)
         assert not failures(folder)[0]["abandoned"]
+
+
+def test_replies_of_one_model_that_came_while_another_s_fault_ends_the_run_are_counted(tmp_path):
+    from test_faults import several
+
+    folder = tmp_path / "run"
+    with serve(model="one", faults={"quota": 1}, latency=0) as one, serve(model="two") as two:
+        two.control(latency=0.0)
+        done = apart(several(folder, one.url, two.url), one.url)
+        assert done.status == 1 and "quota" in done.err
+        failed, paid = failures(folder)
+        asked = one.counts()["calls"] + two.counts()["calls"]
+        # A call that was made is a reply, a failure, or told of as one that may have to be paid.
+        assert asked <= n_answered(folder) + failed.total()
+        assert paid["abandoned"] == failed["abandoned"] and failed["quota"] >= 1
+        one.control(faults={})
+        assert apart([f"resume={folder}"], one.url).status == 0
+        assert one.counts()["repeats"] + two.counts()["repeats"] <= failed["abandoned"]

@@ -220,6 +220,12 @@ class OpenAIBackend(Backend):
         lost, self._lost = self._lost, []
         for call in self._open.values():
             lost.append((call.request, Failure("abandoned", "nobody waited for it", call.most)))
+        for request, reply in self._done:  # of one model, when the fault of another ends the run
+            lost += [(request, failure) for failure in reply.failures]
+            if reply.latency_s is not None:  # else it is the last of the failures
+                told = "its reply came when the run had ended"
+                lost.append((request, Failure("abandoned", told, reply.cost or 0)))
+        self._done = []
         for call in (*self._open.values(), *(entry[2] for entry in self._later)):
             lost += [(call.request, failure) for failure in call.failures]
             call.failures = []
