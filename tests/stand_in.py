@@ -29,6 +29,8 @@ import stand_in_faults as faults
 import stand_in_replies as replies
 from aiohttp import web
 
+NUMBERS = ("calls", "answered", "failed", "left", "repeats", "tokenized")
+
 
 @dataclass
 class Options:
@@ -85,7 +87,7 @@ class Server:
 
     def counts(self) -> dict[str, Any]:
         return {
-            **{name: self.n[name] for name in ("calls", "answered", "failed", "left", "repeats")},
+            **{name: self.n[name] for name in NUMBERS},
             "distinct": len(self.calls),
             "faults": dict(self.faults),
             "tokens": dict(zip(replies.TOKENS, self.tokens, strict=True)),
@@ -109,6 +111,8 @@ class Server:
                 raise
             finally:
                 self.open -= 1
+        if way == "POST /tokenize":
+            return self._tokenize(await request.read())
         if way == "GET /v1/models":
             if refused := self._refused(request.headers.get("Authorization", "")):
                 return refused
@@ -135,6 +139,20 @@ class Server:
         if expired or (key is not None and authorization != f"Bearer {key}"):
             return faults.error("401", authorization.removeprefix("Bearer "))
         return None
+
+    def _tokenize(self, body: bytes) -> web.Response:
+        """The ids of a text's tokens, as vLLM's server tells them."""
+        self.n["tokenized"] += 1
+        try:
+            told = json.loads(body)
+            ids = replies.token_ids(told["prompt"])
+        except (ValueError, KeyError, TypeError) as fault:
+            return faults.error("400", f"{type(fault).__name__}: {fault}")
+        if told.get("model") != self.options.model:
+            return faults.error("404", told.get("model"))
+        if told.get("add_special_tokens", True):
+            ids = [replies.BEGIN, *ids]
+        return web.json_response({"tokens": ids, "count": len(ids), "max_model_len": 8192})
 
     def _failed(self, name: str, response: web.Response) -> web.Response:
         self.faults[name] += 1

@@ -12,6 +12,17 @@ HEADS = ("Such a person weighs", "I will weigh", "Somebody like that weighs", "T
 ENDS = ("both outcomes.", "their own outcome first.", "the other's outcome first.", "the sum.")
 TOKENS = ("prompt", "cached", "completion", "reasoning")
 PIECES = re.compile(r"\s*\S+")
+BEGIN = 1  # id of the token that begins a text
+
+
+@lru_cache(maxsize=65536)
+def token_id(piece: str) -> int:
+    """Of a word with the blanks before it."""
+    return 2 + int.from_bytes(blake2b(piece.encode("utf-8", "replace"), digest_size=4).digest())
+
+
+def token_ids(text: str) -> list[int]:
+    return [token_id(piece) for piece in PIECES.findall(text)]
 
 
 @lru_cache(maxsize=65536)
@@ -82,6 +93,10 @@ class Ask:
     def __init__(self, body: bytes, key: bytes):
         self.told = told = json.loads(body)
         self.mode, labels = form(told)
+        if told.get("logprob_token_ids") is not None and not (
+            told.get("logprobs") and told.get("return_tokens_as_token_ids")
+        ):
+            raise ValueError("logprob_token_ids needs logprobs and return_tokens_as_token_ids")
         if (told.get("top_logprobs") or 0) > 20:
             raise ValueError("top_logprobs must be at most 20")
         self.texts = [(message["role"], _text(message["content"])) for message in told["messages"]]
@@ -135,6 +150,11 @@ def token(text: str, chance: float) -> dict:
     return {"token": text, "logprob": math.log(chance), "bytes": list(text.encode())}
 
 
+def numbered(number: int, chance: float) -> dict:
+    text = f"token_id:{number}"
+    return {"token": text, "logprob": math.log(chance), "bytes": list(text.encode())}
+
+
 def reply(
     ask: Ask, model: str, unread: float, reasoning: int, said_too: str
 ) -> tuple[dict, tuple[int, ...]]:
@@ -158,7 +178,13 @@ def reply(
                 if left < 0:
                     break
         content = named[0]
-        if told.get("logprobs"):
+        asked = told.get("logprob_token_ids")
+        if asked is not None:  # vLLM's: these alone, whatever their rank, by number
+            chances = {token_id(text): chance for text, chance in likely}
+            top = [numbered(i, chances.get(i, 1e-9)) for i in asked]
+            first = numbered(token_id(named[0]), named[1])
+            logprobs = {"content": [{**first, "top_logprobs": top}]}
+        elif told.get("logprobs"):
             top = [token(*pair) for pair in likely[:k]]
             logprobs = {"content": [{**token(*named), "top_logprobs": top}]}
     elif not ask.labels:

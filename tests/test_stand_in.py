@@ -1,10 +1,13 @@
 """The stand-in itself: its forms, its faults and that it counts exactly."""
 
 import asyncio
+import http.client
 import json
+import math
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +248,38 @@ def test_by_hand_it_prints_its_url() -> None:
         assert process.stdout is not None
         assert re.fullmatch(r"http://127.0.0.1:\d+/v1\n", process.stdout.readline())
         process.kill()
+
+
+def test_labels_are_scored_by_the_ids_of_their_tokens_as_vllm_does_it(server) -> None:
+    def post(told: dict) -> tuple[int, dict]:
+        with closing(http.client.HTTPConnection(server.url.split("/")[2], timeout=30)) as link:
+            link.request("POST", "/tokenize", json.dumps(told))
+            response = link.getresponse()
+            return response.status, json.loads(response.read())
+
+    def tokens(text: str) -> list[int]:
+        told = {"model": "stand-in", "prompt": text, "add_special_tokens": False}
+        status, found = post(told)
+        assert status == 200 and found["count"] == len(found["tokens"])
+        return found["tokens"]
+
+    (prefix,) = tokens("Answer:")
+    ids = []
+    for label in LABELS:
+        first, own = tokens(f"Answer: {label}")
+        assert first == prefix
+        ids.append(own)
+    assert len(set(ids)) == 3
+    assert len(post({"model": "stand-in", "prompt": "Answer:"})[1]["tokens"]) == 2
+    assert post({"model": "other", "prompt": "x"})[0] == 404 and post({})[0] == 400
+    form = {"logprobs": True, "return_tokens_as_token_ids": True, "max_tokens": 1}
+    form |= {"continue_final_message": True, "add_generation_prompt": False}
+    told = body(QUESTION, "Answer:", temperature=0, logprob_token_ids=ids[::-1], **form)
+    ((status, _, text),) = ask(server, told)
+    assert status == 200
+    (scored,) = json.loads(text)["choices"][0]["logprobs"]["content"]
+    assert [one["token"] for one in scored["top_logprobs"]] == [f"token_id:{i}" for i in ids[::-1]]
+    assert scored["token"] in {f"token_id:{i}" for i in ids}
+    assert 0.9 < sum(math.exp(one["logprob"]) for one in scored["top_logprobs"]) < 1
+    ((status, _, _),) = ask(server, told | {"return_tokens_as_token_ids": False})
+    assert status == 400
