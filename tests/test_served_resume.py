@@ -60,7 +60,7 @@ def kills(server: StandIn, folder: Path, agents: int, n: int, at_once: int, seed
     held: dict[str, int] = {}  # calls for what was journalled, as of the kill after that
     for _ in range(n):
         before = n_answered(folder)
-        few, more = rng.uniform(0.3, 0.95) * at_once, rng.randrange(2 * at_once // 5)
+        few, more = rng.uniform(0.3, 0.95) * at_once, rng.randrange(at_once // 10)
         due = agents * 6 - before
         process = started(begun, server.url)
         until(process, lambda: server.counts()["open"] >= min(few, due / 2))  # noqa: B023
@@ -75,6 +75,7 @@ def kills(server: StandIn, folder: Path, agents: int, n: int, at_once: int, seed
         held = {one: asked[one] for one in known.update()}
         assert len(held) == n_answered(folder) >= before
         told.append((len(held), flying))
+        print(f"kill {len(told)}: {len(held):,} replies journalled, {flying:,} calls in flight")
         if (folder / ".hydra" / "config.yaml").exists():
             begun = (f"resume={folder}",)
     server.control(latency=0.0)
@@ -86,7 +87,7 @@ def kills(server: StandIn, folder: Path, agents: int, n: int, at_once: int, seed
 
 def check_kills(folder: Path, agents: int, n: int, at_once: int, latency: float, seed: int) -> list:
     whole = undisturbed(folder.with_name("whole"), agents)
-    with serve(latency=latency, jitter=0.8, unread=UNREAD) as server:
+    with serve(latency=latency, jitter=0.98, unread=UNREAD) as server:
         told = kills(server, folder, agents, n, at_once, seed)
         counts = server.counts()
     assert tables(folder) == tables(whole)
@@ -100,14 +101,15 @@ def check_kills(folder: Path, agents: int, n: int, at_once: int, latency: float,
 
 
 def test_a_run_killed_with_hundreds_of_calls_in_flight_asks_for_nothing_that_it_has(tmp_path):
-    told = check_kills(tmp_path / "run", 500, 3, 500, 0.5, 0)
+    told = check_kills(tmp_path / "run", 500, 3, 500, 2.0, 0)
     assert max(flying for _, flying in told[:3]) > 100
 
 
 @pytest.mark.slow
 def test_a_run_killed_fifty_times_with_ten_thousand_calls_in_flight_does_as_well(tmp_path):
-    told = check_kills(tmp_path / "run", 10_000, 50, 10_000, 8.0, 1)
-    print(*told, sep="\n")
+    # So slow that calls are in flight long before most of them are answered.
+    told = check_kills(tmp_path / "run", 10_000, 50, 10_000, 60.0, 1)
+    print(*told[50:], sep="\n")
     assert max(flying for _, flying in told[:50]) > 8_000
 
 
