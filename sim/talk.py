@@ -163,7 +163,8 @@ class Talk:
                 continue
             else:
                 action, status = self._read(row, turn.labels, request, reply)
-                if action == -1 and slot.attempt < self._n_reasks and turn.reask is not None:
+                may = slot.attempt < self._n_reasks and reply.finish_reason not in modes.POLICY
+                if action == -1 and may and turn.reask is not None:
                     unread.append(row)
                     continue
                 if turn.stays:

@@ -15,6 +15,7 @@ from sim.reader import REFUSED, UNPARSED, Read, read_option
 
 MODES = ("text", "choice", "regex", "json", "label")
 PREFIX = "Answer:"  # what the model is made to have said where labels are scored
+POLICY = ("content_filter", "refusal")  # how replies end that a provider refuses
 REASON = 160  # most characters of a reason in regex and json mode
 
 
@@ -77,8 +78,8 @@ def read(mode: str, reply: str, labels: Sequence[str]) -> Read:
 
 def verdict(mode: str, reply: str, finish_reason: str | None, labels: Sequence[str]) -> Read:
     """The option that a decision's reply names, in view of how the reply ended; as `read`."""
-    if finish_reason in ("content_filter", "refusal"):
-        return REFUSED  # by the provider's policy
+    if finish_reason in POLICY:
+        return REFUSED
     if finish_reason == "length":
         return UNPARSED  # "I would take A if ..." may have been going on
     return read(mode, reply, labels)
