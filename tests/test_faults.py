@@ -64,15 +64,16 @@ def test_a_fault_that_lasts_becomes_errors_where_these_are_recorded(one, name):
     assert row.failed[CLASS[name]] == row.calls == tries * 6 * AGENTS
 
 
+@pytest.mark.parametrize("share", [0.2, 1])
 @pytest.mark.parametrize("name", FATAL)
-def test_a_fault_that_every_call_would_meet_stops_the_run_at_once(one, name):
-    row = one(name, 0.2, "record")
+def test_a_fault_that_every_call_would_meet_stops_the_run_at_once(one, name, share):
+    row = one(name, share, "record")
     assert row.status == 1 and row.calls <= 2 * AGENTS
 
 
 @pytest.mark.parametrize("name", ["content_filter", "refusal", "filtered"])
 def test_what_a_provider_refuses_is_one_refused_decision_and_not_asked_again(one, name):
-    row = one(name, 0.2)
+    row = one(name, 0.2, more=("n_reasks=1",))
     assert row.calls == 6 * AGENTS
     assert row.by_status == {"ok": 6 * AGENTS - row.met[name], "refused": row.met[name]}
 

@@ -218,7 +218,8 @@ class OpenAIBackend(Backend):
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         lost, self._lost = self._lost, []
-        for call in self._open.values():
+        flying = [call for task, call in self._open.items() if not _came_back(task)]
+        for call in flying:
             lost.append((call.request, Failure("abandoned", "nobody waited for it", call.most)))
         for request, reply in self._done:  # of one model, when the fault of another ends the run
             lost += [(request, failure) for failure in reply.failures]
@@ -226,7 +227,7 @@ class OpenAIBackend(Backend):
                 told = "its reply came when the run had ended"
                 lost.append((request, Failure("abandoned", told, reply.cost or 0)))
         self._done = []
-        for call in (*self._open.values(), *(entry[2] for entry in self._later)):
+        for call in (*flying, *(entry[2] for entry in self._later)):
             lost += [(call.request, failure) for failure in call.failures]
             call.failures = []
         return lost
@@ -410,6 +411,11 @@ class OpenAIBackend(Backend):
             f"{shown(call.most)}; what was answered is journalled, and resume=RUN max_cost=MORE "
             f"goes on"
         )
+
+
+def _came_back(task: asyncio.Task) -> bool:
+    """Whether a call is over, although nobody may have been told yet."""
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _need_extra() -> None:
