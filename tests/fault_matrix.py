@@ -27,6 +27,7 @@ from served_study import (
     apart,
     decisions,
     failures,
+    here,
     manifest,
     replies,
     words,
@@ -116,6 +117,7 @@ def run_one(
     on_error: str = "stop",
     tries: int = TRIES,
     timeout: float = 1.0,
+    more: Sequence[str] = (),
 ) -> Row:
     """Plays the study with these shares of faults, resumes it without any, and checks both."""
     names = {VARIANTS.get(name, name): name for name in faults}
@@ -128,7 +130,7 @@ def run_one(
     calls = {"timeout": patience, "backoff": 0.01, "tries": tries}
     begun = time.monotonic()
     how = f"on_error={on_error}", f"response_mode={mode_of(next(iter(faults)))}"
-    played = play(words(folder, agents, *how, **calls), server.url)
+    played = play(words(folder, agents, *how, *more, **calls), server.url)
     counts = server.counts()
     row = Row(played.status, counts["calls"], seconds=time.monotonic() - begun)
     row.met = {names[name]: n for name, n in counts["faults"].items()}
@@ -239,13 +241,18 @@ def _check_decisions(
 
 
 def matrix(
-    names: Sequence[str], shares: Sequence[float], agents: int, on_error: str, console: Console
+    names: Sequence[str],
+    shares: Sequence[float],
+    agents: int,
+    on_error: str,
+    console: Console,
+    play: Play = apart,
 ) -> list[tuple[str, float, Row]]:
-    """Plays all of it, each run in a process of its own."""
+    """Plays all of it."""
     found = []
     with tempfile.TemporaryDirectory() as root, serve(latency=0.01) as server:
         plain = {
-            mode: plain_run(server, Path(root) / mode, agents, apart, mode)
+            mode: plain_run(server, Path(root) / mode, agents, play, mode)
             for mode in sorted({mode_of(name) for name in names})
         }
         for name in names:
@@ -257,7 +264,7 @@ def matrix(
                     continue  # the reader takes seconds for each
                 folder = Path(root) / f"{name}-{share:g}"
                 held = plain[mode_of(name)]
-                row = run_one({name: share}, server, held, folder, agents, on_error=on_error)
+                row = run_one({name: share}, server, held, folder, agents, play, on_error)
                 console.log(f"{name} {share:.0%}: {'; '.join(row.wrong) or 'as it must be'}")
                 found.append((name, share, row))
     return found
@@ -287,10 +294,12 @@ def main() -> int:
     about.add_argument("--agents", type=int, default=20)
     about.add_argument("--faults", default=",".join(NAMES))
     about.add_argument("--on-error", choices=("stop", "record"), default="stop")
+    about.add_argument("--here", action="store_true", help="no process of its own for each run")
     told = about.parse_args()
     shares = [float(share) for share in told.shares.split(",")]
     console = Console(width=200)
-    found = matrix(told.faults.split(","), shares, told.agents, told.on_error, console)
+    play = here if told.here else apart
+    found = matrix(told.faults.split(","), shares, told.agents, told.on_error, console, play)
     console.print(table_of(found))
     return int(any(row.wrong for _, _, row in found))
 
