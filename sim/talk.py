@@ -185,7 +185,7 @@ class Talk:
         self, row: int, labels: Sequence[str], request: Request, reply: Reply
     ) -> tuple[int, int]:
         """(canonical option or -1, status) of a decision."""
-        if request.mode == "label":
+        if request.mode == "label" and reply.finish_reason not in modes.POLICY:
             option, status = self._draw(request, reply), "unparsed"
         else:
             option, status = modes.verdict(request.mode, reply.text, reply.finish_reason, labels)
