@@ -32,6 +32,19 @@ def words(folder: Path, agents: int, *more: str, **calls: Any) -> tuple[str, ...
     )  # fmt: skip
 
 
+def several(folder: Path, first: str, second: str, *more: str) -> tuple[str, ...]:
+    """Overrides of a study with two models at two servers."""
+    told = ["~experiment", "model=several", "model.models.pocket=null", "model.models.rules=null"]
+    told += ["population=by_model", "population.parts.pocket=null", "population.parts.rules=null"]
+    for name, url in (("one", first), ("two", second)):
+        at = f"model.models.{name}"
+        told += [f"+model@{at}=openai", f"{at}.model={name}", f"{at}.key_env=null"]
+        told += [f"{at}.base_url={url}", f"{at}.calls.backoff=0.01"]
+        told += [f"+population@population.parts.{name}=shares", f"population.parts.{name}.n=10"]
+    told += ["agent=definition", "analysis=[]", "display=false", f"hydra.run.dir={folder}"]
+    return (*told, *more)
+
+
 class Played(NamedTuple):
     """How a command ended."""
 

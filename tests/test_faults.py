@@ -7,7 +7,7 @@ import fault_matrix
 import pytest
 import served_study
 from fault_matrix import CLASS, FATAL, NAMES, TRANSIENT, Row, mode_of, plain_run, run_one
-from served_study import here, words
+from served_study import here, several, words
 from stand_in import serve
 
 AGENTS = 6  # each is asked six times
@@ -136,19 +136,6 @@ def test_a_server_that_nobody_reaches_is_given_up_in_one_sentence(tmp_path):
     assert played.status == 1 and "is there a server at http://127.0.0.1:9/v1?" in played.err
     failed, paid = served_study.failures(folder)
     assert set(failed) <= {"connection", "abandoned"} and not paid["connection"]
-
-
-def several(folder: Path, first: str, second: str, *more: str) -> tuple[str, ...]:
-    """Overrides of a study with two models at two servers."""
-    told = ["~experiment", "model=several", "model.models.pocket=null", "model.models.rules=null"]
-    told += ["population=by_model", "population.parts.pocket=null", "population.parts.rules=null"]
-    for name, url in (("one", first), ("two", second)):
-        at = f"model.models.{name}"
-        told += [f"+model@{at}=openai", f"{at}.model={name}", f"{at}.key_env=null"]
-        told += [f"{at}.base_url={url}", f"{at}.calls.backoff=0.01"]
-        told += [f"+population@population.parts.{name}=shares", f"population.parts.{name}.n=10"]
-    told += ["agent=definition", "analysis=[]", "display=false", f"hydra.run.dir={folder}"]
-    return (*told, *more)
 
 
 def test_a_hung_server_of_one_model_does_not_hold_up_the_decisions_of_another(tmp_path):

@@ -68,3 +68,22 @@ def test_labels_of_a_run_that_stopped_are_scored_no_second_time(server, tmp_path
     assert here([f"resume={folder}"], server.url).status == 0
     assert server.counts()["calls"] == before
     assert (folder / "decisions.parquet").read_bytes() == whole
+
+
+@pytest.mark.parametrize("fault", ["content_filter", "refusal", "no_content"])
+def test_a_label_is_scored_where_the_server_says_how_likely_it_is_and_refused_where_it_does_not(
+    server, tmp_path, fault
+):
+    folder = tmp_path / "run"
+    server.reset()
+    server.control(faults={fault: 0.3})
+    done = played(folder, server, "vllm_server", "response_mode=label", "env.option_order=shuffled")
+    met = server.counts()["faults"].get(fault, 0)
+    server.control(faults={})
+    assert (done.status, done.err) == (0, "") and met > 0
+    rows = served_study.decisions(folder)
+    # What is said beside the scores is not read: it was thrown away.
+    refused = rows.filter(rows["status"] == "refused")
+    assert (refused.height > 0) == (fault == "content_filter")
+    assert refused["action"].is_null().all() and refused["option_logprobs"].is_null().all()
+    assert set(rows["status"]) <= {"ok", "refused"}

@@ -13,9 +13,11 @@ from served_study import (
     apart,
     decisions,
     failures,
+    here,
     manifest,
     n_answered,
     opened,
+    several,
     started,
     tables,
     words,
@@ -31,7 +33,7 @@ UNREAD = 0.05
 def undisturbed(folder: Path, agents: int) -> Path:
     """The run that nothing disturbs, at a server of its own that answers at once."""
     with serve(latency=0, unread=UNREAD) as server:
-        played = apart(words(folder, agents, *HOW, concurrency=100), server.url)
+        played = here(words(folder, agents, *HOW, concurrency=100), server.url)
     assert played.status == 0, played.err
     return folder
 
@@ -79,7 +81,7 @@ def kills(server: StandIn, folder: Path, agents: int, n: int, at_once: int, seed
         if (folder / ".hydra" / "config.yaml").exists():
             begun = (f"resume={folder}",)
     server.control(latency=0.0)
-    done = apart(begun, server.url)
+    done = here(begun, server.url)
     assert done.status == 0, done.err
     assert held.items() <= server.asked().items()
     return told
@@ -128,7 +130,7 @@ def test_a_disk_that_fills_up_gets_one_sentence_and_nothing_journalled_is_asked_
         asked = server.asked()
         assert 0 < answered == len(known)
         assert sum(asked.values()) <= answered + 2 * 50  # the batch that was lost, calls in flight
-        assert apart([f"resume={folder}"], server.url).status == 0
+        assert here([f"resume={folder}"], server.url).status == 0
         after = server.asked()
         assert all(after[one] == asked[one] for one in known)
     assert tables(folder) == tables(whole)
@@ -160,7 +162,7 @@ def test_the_first_signal_waits_for_calls_in_flight_and_nothing_is_asked_again(
         assert counts["calls"] == counts["answered"] == n_answered(folder)
         assert not failures(folder)[0]
         server.control(latency=0.0)
-        assert apart([f"resume={folder}"], server.url).status == 0
+        assert here([f"resume={folder}"], server.url).status == 0
         counts = server.counts()
         assert counts["repeats"] == 0 and counts["calls"] == counts["distinct"]
     assert tables(folder) == tables(whole)
@@ -190,7 +192,7 @@ def test_the_second_signal_does_not_wait_and_counts_what_it_leaves(whole, tmp_pa
         assert asked <= n_answered(folder) + lost
         server.control(latency=0.0)
         known, before = Known(folder).update(), server.asked()
-        assert apart([f"resume={folder}"], server.url).status == 0
+        assert here([f"resume={folder}"], server.url).status == 0
         after = server.asked()
         assert all(after[one] == before[one] for one in known)
         assert server.counts()["repeats"] <= lost
@@ -199,8 +201,6 @@ def test_the_second_signal_does_not_wait_and_counts_what_it_leaves(whole, tmp_pa
 
 
 def test_a_signal_waits_for_the_calls_of_every_model(tmp_path):
-    from test_faults import several
-
     folder = tmp_path / "run"
     with serve(model="one", latency=0.01, faults={"429": 1}) as one, serve(model="two") as two:
         two.control(latency=3.0)
@@ -218,8 +218,6 @@ def test_a_signal_waits_for_the_calls_of_every_model(tmp_path):
 
 
 def test_replies_of_one_model_that_came_while_another_s_fault_ends_the_run_are_counted(tmp_path):
-    from test_faults import several
-
     folder = tmp_path / "run"
     with serve(model="one", faults={"quota": 1}, latency=0) as one, serve(model="two") as two:
         two.control(latency=0.0)
@@ -231,5 +229,5 @@ def test_replies_of_one_model_that_came_while_another_s_fault_ends_the_run_are_c
         assert asked <= n_answered(folder) + failed.total()
         assert paid["abandoned"] == failed["abandoned"] and failed["quota"] >= 1
         one.control(faults={})
-        assert apart([f"resume={folder}"], one.url).status == 0
+        assert here([f"resume={folder}"], one.url).status == 0
         assert one.counts()["repeats"] + two.counts()["repeats"] <= failed["abandoned"]
