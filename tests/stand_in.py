@@ -49,6 +49,7 @@ class Options:
     limit: int | None = None  # most calls open
     retry_after: float = 0.2  # s, as 429_after tells
     drip_seconds: float = 5.0
+    hung_tokenize: int = 0  # of the first calls of /tokenize, how many never end
     faults: dict[str, float] = field(default_factory=dict)
 
     def change(self, told: dict[str, Any]) -> None:
@@ -112,7 +113,11 @@ class Server:
             finally:
                 self.open -= 1
         if way == "POST /tokenize":
-            return self._tokenize(await request.read())
+            told = await request.read()
+            if self.n["tokenized"] < self.options.hung_tokenize:
+                self.n["tokenized"] += 1
+                await asyncio.Event().wait()
+            return self._tokenize(told)
         if way == "GET /v1/models":
             if refused := self._refused(request.headers.get("Authorization", "")):
                 return refused

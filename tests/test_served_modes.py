@@ -87,3 +87,13 @@ def test_a_label_is_scored_where_the_server_says_how_likely_it_is_and_refused_wh
     assert (refused.height > 0) == (fault == "content_filter")
     assert refused["action"].is_null().all() and refused["option_logprobs"].is_null().all()
     assert set(rows["status"]) <= {"ok", "refused"}
+
+
+def test_tokens_of_labels_that_never_come_are_asked_for_again(tmp_path):
+    folder = tmp_path / "run"
+    with serve(latency=0, hung_tokenize=1) as server:
+        more = ("model.calls.timeout=0.5", "model.calls.backoff=0.01")
+        done = played(folder, server, "vllm_server", "response_mode=label", *more)
+        assert (done.status, done.err) == (0, "")
+    assert set(served_study.failures(folder)[0]) == {"timeout"}
+    assert served_study.manifest(folder)["counts"]["ok"] == 6 * AGENTS

@@ -94,6 +94,14 @@ class Client:
         return await asyncio.shield(task)
 
     async def _tokenize(self, labels: tuple[str, ...]) -> list[int]:
+        # Many calls wait for this one, so that none of them ends it when its own time is up.
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._ids_of(labels)
+        except TimeoutError as fault:
+            raise Fault("timeout", f"no tokens of labels within {self._timeout:g} s") from fault
+
+    async def _ids_of(self, labels: tuple[str, ...]) -> list[int]:
         root = self._served.base_url.removesuffix("/v1")
         ids = []
         for text in (modes.PREFIX, *(modes.answer(label) for label in labels)):
