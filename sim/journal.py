@@ -268,15 +268,17 @@ class Journal:
         """What the calls of the run came to so far, in all attempts; of reused replies nothing."""
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOKENS)
         *tokens, n, cost, unknown, most, reused = self._db.execute(
-            f"SELECT {sums}, count(*), coalesce(sum(cost) FILTER (WHERE counted), 0), "
-            f"coalesce(sum(NOT counted), 0), coalesce(sum(cost) FILTER (WHERE NOT counted), 0), "
-            f"(SELECT count(*) FROM replies WHERE reused) "
-            f"FROM (SELECT *, prompt_tokens IS NOT NULL AS counted FROM replies "
-            f"WHERE reused IS NULL)"
+            f"""SELECT {sums}, count(*) FILTER (WHERE error IS NULL),
+                coalesce(sum(cost) FILTER (WHERE counted), 0),
+                coalesce(sum(NOT counted), 0),
+                coalesce(sum(cost) FILTER (WHERE NOT counted), 0),
+                (SELECT count(*) FROM replies WHERE reused)
+            FROM (SELECT *, prompt_tokens IS NOT NULL OR cost IS 0 AS counted
+                FROM replies WHERE reused IS NULL)"""
         ).fetchone()
         failures = self._db.execute(
-            "SELECT kind, count(*), count(cost), coalesce(sum(cost), 0) FROM failures "
-            "GROUP BY kind ORDER BY kind"
+            """SELECT kind, count(*), count(cost), coalesce(sum(cost), 0)
+            FROM failures GROUP BY kind ORDER BY kind"""
         ).fetchall()
         return Paid(
             n, dict(zip(TOKENS, tokens, strict=True)), cost, unknown, reused,

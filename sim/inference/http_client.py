@@ -9,6 +9,7 @@ from sim.inference import modes
 from sim.inference.base import Reply, Request
 from sim.inference.http_faults import Fault, malformed, of_exception, of_status
 from sim.inference.http_reply import check_model, parse, reply_of
+from sim.inference.secret import Secret
 from sim.inference.served import Calls, Served
 
 
@@ -17,34 +18,39 @@ class Client:
 
     Args:
         served: what is asked, and where.
-        key: of the server; None: none is sent.
+        secret: the server's key.
         calls: `timeout` and `concurrency`.
 
     Attributes:
         names: under which the server answered.
+        tokens: of prompts, and of these those from a cache, as the server counted.
     """
 
-    def __init__(self, served: Served, key: str | None, calls: Calls):
+    def __init__(self, served: Served, secret: Secret, calls: Calls):
+        self._served, self._secret, self._calls = served, secret, calls
+        self._openai: Any = None  # made with the first call
+        self._ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
+        self.names: set[str] = set()
+        self.tokens = {"prompt_tokens": 0, "cached_tokens": 0}
+
+    def _open(self) -> Any:
         import httpx2
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         # A line for every call, else, on the terminal and in time.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
-        self._served, self._timeout = served, calls.timeout
-        self._kind: Any = httpx2.Response
-        most = calls.concurrency
+        most = self._calls.concurrency
         limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
         # Time is ours to keep: a limit on the whole call ends a slow drip as well.
         http = DefaultAioHttpClient(limits=limits, timeout=None)
-        self._openai = AsyncOpenAI(
-            api_key=key or "none",
-            base_url=served.base_url,
+        self._kind = httpx2.Response
+        return AsyncOpenAI(
+            api_key=self._secret.read() or "none",
+            base_url=self._served.base_url,
             http_client=http,
             max_retries=0,
             timeout=None,
         )
-        self._ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
-        self.names: set[str] = set()
 
     async def ask(self, request: Request) -> Reply:
         """The reply to a request.
@@ -52,12 +58,20 @@ class Client:
         Raises:
             Fault: there is none.
         """
+        seconds = self._calls.timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._ask(request)
+            async with asyncio.timeout(seconds):
+                reply = await self._ask(request)
         except TimeoutError as fault:
-            told = f"no reply within {self._timeout:g} s"
-            raise Fault("timeout", told, paid=True) from fault
+            raise Fault("timeout", f"no reply within {seconds:g} s", paid=True) from fault
+        except Fault as fault:
+            fault.told = self._secret.mask(fault.told)
+            raise
+        reply.text = self._secret.mask(reply.text)
+        reply.reasoning = reply.reasoning and self._secret.mask(reply.reasoning)
+        for name in self.tokens:
+            self.tokens[name] += getattr(reply, name) or 0
+        return reply
 
     async def _ask(self, request: Request) -> Reply:
         body, ids = self._served.body(request), None
@@ -75,6 +89,8 @@ class Client:
         """(JSON object, bytes) of a success."""
         import openai
 
+        if self._openai is None:
+            self._openai = self._open()
         try:
             # Not chat.completions.create: its models of request and response cost as much again.
             response = await self._openai.post(path, cast_to=self._kind, body=body)
@@ -96,10 +112,11 @@ class Client:
     async def _tokenize(self, labels: tuple[str, ...]) -> list[int]:
         # Many calls wait for this one, so that none of them ends it when its own time is up.
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._calls.timeout):
                 return await self._ids_of(labels)
         except TimeoutError as fault:
-            raise Fault("timeout", f"no tokens of labels within {self._timeout:g} s") from fault
+            told = f"no tokens of labels within {self._calls.timeout:g} s"
+            raise Fault("timeout", told) from fault
 
     async def _ids_of(self, labels: tuple[str, ...]) -> list[int]:
         root = self._served.base_url.removesuffix("/v1")
@@ -126,4 +143,7 @@ class Client:
         for task in self._ids.values():
             task.cancel()
         await asyncio.gather(*self._ids.values(), return_exceptions=True)
-        await self._openai.close()
+        self._ids.clear()
+        if self._openai is not None:
+            await self._openai.close()
+            self._openai = None

@@ -2,38 +2,19 @@
 
 import asyncio
 import importlib.util
-import itertools
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envs.base import key, uniform
 from sim.errors import CallFailed, Refusal
 from sim.inference import http_loop
 from sim.inference.base import Backend, Failure, Reply, Request
 from sim.inference.dialects import Dialect
 from sim.inference.http_client import Client
 from sim.inference.http_faults import Fault
-from sim.inference.pace import Pace
+from sim.inference.in_flight import InFlight
 from sim.inference.prices import Budget, Prices, shown
 from sim.inference.secret import Secret
 from sim.inference.served import Calls, Served, check_whole
-from sim.inference.waiting import Waiting
-
-ABSENT = 3  # tries after which a server that nobody ever reached is given up
-GATHER = 0.004  # seconds for which replies are gathered before the runner takes them
-
-
-@dataclass(eq=False)
-class _Call:
-    """A request on its way, with the calls for it that failed, and the most that one can cost."""
-
-    request: Request
-    most: int
-    sent: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
 
 
 class OpenAIBackend(Backend):
@@ -105,24 +86,10 @@ class OpenAIBackend(Backend):
             check_whole("context", context)
         check_whole("expected_tokens", expected_tokens)
         self.context, self._expected = context, min(expected_tokens, max_tokens)
-        self._pace = Pace(self.calls.concurrency, self.calls.backoff)
-        self._budget = Budget(None)
+        self._client = Client(self.served, self._secret, self.calls)
+        self._flight = InFlight(self._client.ask, self.calls, self._ends, self._spent)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._event = asyncio.Event()
-        self._client: Client
         self._waiter: asyncio.Task | None = None
-        self._numbers = itertools.count()
-        self._waiting: Waiting[_Call] = Waiting()
-        self._later: list[tuple[float, int, _Call]] = []  # a heap by the time when they are due
-        self._open: dict[asyncio.Task, _Call] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._done: list[tuple[Request, Reply]] = []
-        self._lost: list[tuple[Request, Failure]] = []  # failures of calls that got no reply
-        self._fault: BaseException | None = None  # that ends the run
-        self._stopping = False
-        self._n_answered, self._n_failed = 0, Counter[str]()
-        self._names: set[str] = set()  # under which the server answered
-        self._tokens = dict.fromkeys(("prompt_tokens", "cached_tokens"), 0)
 
     def identity(self) -> dict[str, Any]:
         return self.served.identity
@@ -131,8 +98,7 @@ class OpenAIBackend(Backend):
         import aiohttp  # noqa: F401
         import openai  # noqa: F401  # half a second, now rather than in the first call
 
-        secret = self._secret.read()
-        if secret is not None and self._secret.within(self.served.identity):
+        if self._secret.read() is not None and self._secret.within(self.served.identity):
             raise Refusal("the config of model must not hold the key itself, it is written down")
 
     def key(self) -> str | None:
@@ -145,7 +111,7 @@ class OpenAIBackend(Backend):
                 f"max_cost needs the prices of {self.model}: model.prices.input and .output, per "
                 f"million tokens; 0 for a server of your own"
             )
-        self._budget = budget
+        self._flight.budget = budget
 
     def expected_cost(self, prompt: int, n: int) -> tuple[int, int] | None:
         prices, longest = self.served.prices, self.served.max_tokens
@@ -160,262 +126,100 @@ class OpenAIBackend(Backend):
 
     def statistics(self) -> dict[str, Any]:
         """The server's address and names, prompt tokens, those cached, and the pace."""
+        pace = self._flight.pace
         return {
             "base_url": self.served.base_url,
-            "answered_as": sorted(self._names),
-            **self._tokens,
-            "concurrency": self._pace.bound,
-            "lowest_concurrency": self._pace.lowest,
-            "times_slowed": self._pace.n_shrunk,
+            "answered_as": sorted(self._client.names),
+            **self._client.tokens,
+            "concurrency": pace.bound,
+            "lowest_concurrency": pace.lowest,
+            "times_slowed": pace.n_shrunk,
         }
-
-    # -- from the runner -----------------------------------------------------------------------
 
     def submit(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            call = _Call(request, self.served.most(request))
-            self._waiting.put(request.slot.depth, next(self._numbers), call)
+            self._flight.take(request, self.served.most(request))
 
     def ready(self) -> list[tuple[Request, Reply]]:
-        return self._take(None)
+        done = self.poll(None)
+        if not done and self._flight.settled:
+            raise KeyboardInterrupt
+        return done
 
-    def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
-        return self._take(seconds)
-
-    def _take(self, seconds: float | None) -> list[tuple[Request, Reply]]:
-        if not self._settled():
-            loop = self._start()
-            self._waiter = loop.create_task(self._wait(seconds))
-            loop.run_until_complete(self._waiter)
-        done, self._done = self._done, []
-        if done or not self._settled():
-            return done
-        if self._fault is not None:
-            raise self._fault
-        if seconds is not None:  # other models may have calls in flight: they say when all is in
-            return []
-        raise KeyboardInterrupt
-
-    def _settled(self) -> bool:
-        """Whether `ready` has something to say at once."""
-        stopped = self._stopping and not self._open
-        return bool(self._done or self._fault is not None or stopped)
+    def poll(self, seconds: float | None) -> list[tuple[Request, Reply]]:
+        """Once stopped, maybe nothing at once: others may have calls in flight."""
+        flight = self._flight
+        if not flight.settled:
+            if self._loop is None:
+                self._secret.read()
+                self._loop = http_loop.enter()
+            self._waiter = self._loop.create_task(flight.wait(seconds))
+            self._loop.run_until_complete(self._waiter)
+        done = flight.give()
+        if not done and flight.fault is not None:
+            raise flight.fault
+        return done
 
     def stop(self) -> int | None:
-        self._stopping = True
+        n = self._flight.stop()
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._event.set)
-        return len(self._open) + len(self._done)
+            self._loop.call_soon_threadsafe(self._flight.wake)
+        return n
 
     def notice(self) -> str:
-        if not self._n_failed:
-            return ""
-        n, now = sum(self._n_failed.values()), self._start().time()
-        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(self._n_failed.items()))
-        rest = self._pace.wait(now)
-        waits = f", waiting {rest:.0f} s" if rest > 1 else ""
-        return f"{n} calls failed ({kinds}), {len(self._open)} in flight{waits}"
+        return "" if self._loop is None else self._flight.notice(self._loop.time())
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
-        lost, self._lost = self._lost, []
-        flying = [call for task, call in self._open.items() if not _came_back(task)]
-        for call in flying:
-            lost.append((call.request, Failure("abandoned", "nobody waited for it", call.most)))
-        for request, reply in self._done:  # of one model, when the fault of another ends the run
-            lost += [(request, failure) for failure in reply.failures]
-            if reply.latency_s is not None:  # else it is the last of the failures
-                told = "its reply came when the run had ended"
-                lost.append((request, Failure("abandoned", told, reply.cost or 0)))
-        self._done = []
-        for call in (*flying, *(entry[2] for entry in self._later)):
-            lost += [(call.request, failure) for failure in call.failures]
-            call.failures = []
-        return lost
+        return self._flight.abandoned()
 
     def close(self) -> None:
         """Gives up what is open."""
         if self._loop is None:
             return
-        self._waiting.clear()
-        self._later.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
         try:
             self._loop.run_until_complete(self._shut())
         finally:
-            self._open.clear()
-            self._done.clear()
             self._loop = self._waiter = None
             http_loop.leave()
 
     async def _shut(self) -> None:
-        # An interrupt leaves the waiter behind.
-        tasks = [*self._open, *([self._waiter] if self._waiter else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._waiter is not None:  # an interrupt leaves it behind
+            self._waiter.cancel()
+            await asyncio.gather(self._waiter, return_exceptions=True)
+        await self._flight.shut()
         await self._client.close()
-
-    # -- in the loop ---------------------------------------------------------------------------
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            secret = self._secret.read()
-            self._loop = http_loop.enter()
-            self._client = Client(self.served, secret, self.calls)
-        return self._loop
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Until there is something to say, or for so long."""
-        self._feed()
-        if not self._settled():
-            self._event.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._event.wait()
-            except TimeoutError:
-                return
-        if self._done and self._open:
-            await asyncio.sleep(GATHER)  # the runner is quicker with many at once
-
-    def _feed(self) -> None:
-        """Sends what may be sent; sees to it that it is called again when more may be."""
-        now = asyncio.get_running_loop().time()
-        rest = self._pace.wait(now)
-        while not (rest or self._stopping or self._fault) and len(self._open) < self._pace.bound:
-            call = self._next(now)
-            if call is None:
-                break
-            if not self._budget.hold(call.most):
-                heappush(self._later, (now, next(self._numbers), call))
-                if not self._budget.held:
-                    self._fault = self._spent(call)
-                break
-            call.sent = now
-            task = asyncio.get_running_loop().create_task(self._make(call))
-            self._open[task] = call
-            task.add_done_callback(self._ended)
-        if self._later or self._waiting:
-            # Where the bound or the money is what is missing, the end of a call calls again.
-            due = now if self._waiting else self._later[0][0]
-            if (when := max(due, now + rest)) > now:
-                self._wake_at(when)
-        if self._settled():
-            self._event.set()
-
-    def _next(self, now: float) -> _Call | None:
-        """What was tried before goes first, once it is due."""
-        if self._later and self._later[0][0] <= now:
-            return heappop(self._later)[2]
-        return self._waiting.take()[1] if self._waiting else None
-
-    def _wake_at(self, when: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(when, self._feed)
-
-    async def _make(self, call: _Call) -> None:
-        """One call, from the request to a reply or a failure."""
-        loop = asyncio.get_running_loop()
-        try:
-            reply = await self._client.ask(call.request)
-        except Fault as fault:
-            self._failed(call, fault, loop.time())
-            return
-        reply.latency_s = loop.time() - call.sent
-        reply.text = self._secret.mask(reply.text)
-        reply.reasoning = reply.reasoning and self._secret.mask(reply.reasoning)
-        if self.served.prices is not None and reply.prompt_tokens is None:
-            reply.cost = call.most  # the server did not count: at most so much
-        self._budget.settle(call.most, reply.cost or 0)
-        self._n_answered += 1
-        self._pace.answered()
-        self._names |= self._client.names
-        self._tokens["prompt_tokens"] += reply.prompt_tokens or 0
-        self._tokens["cached_tokens"] += reply.cached_tokens or 0
-        reply.failures = tuple(call.failures)
-        self._done.append((call.request, reply))
-
-    def _ended(self, task: asyncio.Task) -> None:
-        call = self._open.pop(task, None)
-        if call is None or task.cancelled():
-            return
-        if (fault := task.exception()) is not None:  # ours: it must not be lost
-            self._fault = fault
-        self._feed()
-
-    def _failed(self, call: _Call, fault: Fault, now: float) -> None:
-        """Makes the call again, later; or settles it."""
-        told = self._secret.mask(fault.told)
-        most = call.most if fault.paid else None
-        self._budget.settle(call.most, most or 0)
-        failure = Failure(fault.kind, told, most)
-        self._n_failed[fault.kind] += 1
-        if fault.kind == "rate_limit" or fault.after is not None:
-            self._pace.limited(call.sent, now, fault.after)
-        too_long = (fault.after or 0) > self.calls.longest_wait
-        call.failures.append(failure)
-        absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
-        if fault.fatal or too_long or (absent and len(call.failures) >= ABSENT):
-            self._lost += [(call.request, one) for one in call.failures]
-            self._fault = CallFailed(self._sentence(fault.kind, told, too_long))
-            return
-        if fault.transient and len(call.failures) < self.calls.tries:
-            wait = max(self._backoff(call), fault.after or 0.0)
-            heappush(self._later, (now + wait, next(self._numbers), call))
-            return
-        free = None if self.served.prices is None else 0
-        if fault.kind == "refused":
-            reply = Reply("", finish_reason="content_filter", cost=free)
-        else:
-            tries = len(call.failures)
-            after = f" (after {tries} tries)" if tries > 1 else ""
-            error = f"{fault.kind}: {told}{after}"
-            reply = Reply("", finish_reason=None, error=error, cost=free)
-        reply.failures = tuple(call.failures)
-        self._done.append((call.request, reply))
-
-    def _backoff(self, call: _Call) -> float:
-        """Seconds before the next try: doubling, with a part by lot so that calls spread out."""
-        n = len(call.failures)
-        lot = uniform(key(0, "backoff", *call.request.slot, n))[0, 0]
-        return min(self.calls.backoff * 2 ** (n - 1), 60.0) * (0.5 + lot / 2)
 
     # -- sentences -----------------------------------------------------------------------------
 
-    def _sentence(self, kind: str, told: str, too_long: bool) -> str:
-        hints: dict[str, Callable[[], str]] = {
-            "authentication": lambda: (
-                f"is the key in {self._secret.where} right?"
-                if self._secret.wanted
-                else "no key is sent: model.key_env names the variable that holds one"
-            ),
-            "quota": lambda: "the account has no money or quota left",
-            "connection": lambda: f"is there a server at {self.served.base_url}?",
-            "not_found": lambda: f"does the server at {self.served.base_url} know that model?",
-            "bad_request": lambda: (
-                "it does not take what model asks for (temperature, seeds, "
-                "max_tokens, extra, response_mode ...)"
-            ),
-        }
-        hint = f"; {hints[kind]()}" if kind in hints else ""
-        if too_long:
-            longest = self.calls.longest_wait
-            hint = f"; it asks to wait longer than model.calls.longest_wait, {longest:g} s"
-        return f"calls to {self.model} fail: {kind}: {told}{hint}; what was answered is journalled"
-
-    def _spent(self, call: _Call) -> CallFailed:
-        limit, spent = self._budget.limit or 0, self._budget.spent
-        return CallFailed(
-            f"max_cost is {shown(limit)}, {shown(spent)} are spent, and the next call may cost "
-            f"{shown(call.most)}; what was answered is journalled, and resume=RUN max_cost=MORE "
-            f"goes on"
+    def _ends(self, fault: Fault) -> CallFailed:
+        """What is told of a fault that ends the run."""
+        key = (
+            f"is the key in {self._secret.where} right?"
+            if self._secret.wanted
+            else "no key is sent: model.key_env names the variable that holds one"
         )
+        hints = {
+            "authentication": key,
+            "quota": "the account has no money or quota left",
+            "connection": f"is there a server at {self.served.base_url}?",
+            "not_found": f"does the server at {self.served.base_url} know that model?",
+            "bad_request": "it does not take what model asks for (temperature, seeds, "
+            "max_tokens, extra, response_mode ...)",
+        }
+        hint = hints.get(fault.kind)
+        if (fault.after or 0) > self.calls.longest_wait:
+            longest = self.calls.longest_wait
+            hint = f"it asks to wait longer than model.calls.longest_wait, {longest:g} s"
+        told = f"{fault}; {hint}" if hint else str(fault)
+        return CallFailed(f"calls to {self.model} fail: {told}; what was answered is journalled")
 
-
-def _came_back(task: asyncio.Task) -> bool:
-    """Whether a call is over, although nobody may have been told yet."""
-    return task.done() and not task.cancelled() and task.exception() is None
+    def _spent(self, budget: Budget, most: int) -> CallFailed:
+        """What is told when the next call may cost more than is left."""
+        return CallFailed(
+            f"max_cost is {shown(budget.limit or 0)}, {shown(budget.spent)} are spent, and the "
+            f"next call may cost {shown(most)}; what was answered is journalled, and resume=RUN "
+            f"max_cost=MORE goes on"
+        )
 
 
 def _need_extra() -> None:
