@@ -476,3 +476,47 @@ def test_every_line_of_the_page_for_your_model_plays_against_a_stand_in(sim, mon
 def test_the_page_for_your_model_has_three_lines_for_each_kind_of_server():
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 4 and all(block.count("\n") == 3 for block in blocks)
+
+
+# -- how a run comes to its end --------------------------------------------------------------
+
+
+def test_what_is_in_flight_when_a_call_ends_the_run_is_journalled_and_not_paid_twice(sim):
+    for name, rule in (("context", "on_error=stop"), ("bad_request", "on_error=record")):
+        run = f"hydra.run.dir={name}"
+        with serve(latency=0.2, faults={name: 0.04}) as server:
+            status, told = sim(*STUDY, "population.n=60", rule, run, server=server)
+            counts = server.counts()
+            assert status == 1 and counts["left"] == 0 and counts["faults"][name] > 0, told
+            with closing(sqlite3.connect(f"{name}/journal.sqlite")) as journal:
+                (n,) = journal.execute("SELECT count(*) FROM replies").fetchone()
+                kinds = journal.execute("SELECT DISTINCT kind FROM failures").fetchall()
+            assert n == counts["answered"] and kinds == [(kind_of(name),)]
+
+
+def kind_of(fault: str) -> str:
+    return {"context": "context_length"}.get(fault, fault)
+
+
+def test_a_server_that_answers_nothing_for_too_long_stops_the_run_whatever_the_rule(sim):
+    with serve(latency=0.001, faults={"500": 1}) as server:
+        words = "on_error=record", "model.calls.longest_wait=1", "model.calls.tries=1000"
+        status, told = sim(*STUDY, *words, server=server)
+    assert status == 1
+    assert (
+        "server: HTTP 500" in told and "no call was answered for model.calls.longest_wait" in told
+    )
+
+
+def test_an_earlier_run_that_stopped_at_a_call_is_taken_up_by_one_that_records(sim):
+    with serve(latency=0.001, faults={"context": 0.05}) as server:
+        status, told = sim(*STUDY, "hydra.run.dir=first", server=server)
+        assert status == 1 and "on_error=record and reuse= this one goes past" in told
+        asked = server.counts()["answered"]
+        status, told = sim(*STUDY, "on_error=record", "reuse=first")
+        assert status == 0, told
+        counts = server.counts()
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    errors = manifest["counts"]["error"]
+    assert manifest["reused"] == asked and errors > 0
+    assert counts["answered"] == 120 - errors and counts["repeats"] == 0

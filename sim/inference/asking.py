@@ -1,6 +1,7 @@
 """Between the runner and a backend: replay from the journal, ask once, commit before use."""
 
 import json
+import sys
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -127,27 +128,41 @@ class Asking:
             return replayed
         if self._n_sent == 0:
             return []
-        answered = []
+        answered, failed = self._take()
+        if failed:
+            request, reply = failed[0]
+            place = ", ".join(f"{k} {v}" for k, v in request.slot._asdict().items())
+            self._drain()
+            raise CallFailed(
+                f"on_error is stop, and the call for {place} failed: {reply.error}; what was "
+                f"answered is journalled; a run with on_error=record and reuse= this one goes past"
+            )
+        return answered
+
+    def _take(self) -> tuple[list[tuple[Request, Reply]], list[tuple[Request, Reply]]]:
+        """(answered, failed) of what a moment brings; failed where that stops the run."""
+        answered, failed = [], []
         for request, reply in self._backend.poll(MOMENT):
+            if self._stops and reply.error is not None:
+                failed.append((request, reply))
+                continue
             # Equal greedy requests were sent once; all of them are answered.
             twins = [request] if request.seed is not None else self._waiting.pop(request.key)
             answered.append((request, clean(reply), twins))
-        failed = [q for q in answered if q[1].error is not None] if self._stops else []
-        answered = [q for q in answered if q[1].error is None] if failed else answered
         self._n_sent -= len(answered)
         self._journal.record((q, reply, [t.slot for t in twins]) for q, reply, twins in answered)
-        if failed:
-            self._journal.failed((q.slot, one) for q, reply, _ in failed for one in reply.failures)
-            request, reply, _ = failed[0]
-            place = ", ".join(f"{k} {v}" for k, v in request.slot._asdict().items())
-            raise CallFailed(
-                f"on_error is stop, and the call for {place} failed: {reply.error}; "
-                f"what was answered is journalled"
-            )
+        self._journal.failed((q.slot, one) for q, reply in failed for one in reply.failures)
         self.n_shared += sum(len(twins) - 1 for _, _, twins in answered)
         counted = (reply for _, reply, _ in answered if reply.prompt_tokens is not None)
         self.cost += sum(reply.cost or 0 for reply in counted)
-        return [(twin, reply) for _, reply, twins in answered for twin in twins]
+        return [(twin, reply) for _, reply, twins in answered for twin in twins], failed
+
+    def _drain(self) -> None:
+        """Journals what is in flight when a run stops: it is paid for."""
+        if n := self._backend.stop():
+            print(f"stopping: {n} calls in flight are waited for", file=sys.stderr)
+        while self._backend.stop():
+            self._take()
 
     def notice(self) -> str:
         """What somebody who watches the run should know just now."""

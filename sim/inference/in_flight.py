@@ -66,12 +66,18 @@ class InFlight:
         self._done: list[tuple[Request, Reply]] = []
         self._lost: list[tuple[Request, Failure]] = []  # failures of requests without a reply
         self._n_answered, self._n_failed = 0, Counter[str]()
+        self._failing = float("inf")  # since when no call was answered
 
     @property
     def settled(self) -> bool:
-        """Whether there is something to say at once: replies, a fault, or that all is stopped."""
-        stopped = self._stopping and not self._open
-        return bool(self._done or self.fault is not None or stopped)
+        """Whether there is something to say at once: replies, or that all is at an end.
+
+        A fault that ends the run waits for what is in flight, which is paid for; a bug of ours
+        does not.
+        """
+        ends = self._stopping or self.fault is not None
+        bug = self.fault is not None and not isinstance(self.fault, CallFailed)
+        return bool(self._done or (ends and not self._open) or bug)
 
     def take(self, request: Request, most: int) -> None:
         """Takes a request, of which one call costs at most so many picos."""
@@ -93,6 +99,8 @@ class InFlight:
 
     def notice(self, now: float) -> str:
         """What somebody who watches should know of failed calls."""
+        if self.fault is not None:
+            return f"stopping, {len(self._open)} calls in flight are waited for: {self.fault}"
         if not self._n_failed:
             return ""
         kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(self._n_failed.items()))
@@ -191,6 +199,7 @@ class InFlight:
             reply.cost = call.most  # the server did not count: at most so much
         self.budget.settle(call.most, reply.cost or 0)
         self._n_answered += 1
+        self._failing = float("inf")
         self.pace.answered()
         self._settle(call, reply)
 
@@ -211,11 +220,15 @@ class InFlight:
         tries = len(call.failures)
         if fault.kind == "rate_limit" or fault.after is not None:
             self.pace.limited(call.sent, now, fault.after)
-        too_long = (fault.after or 0) > self._calls.longest_wait
+        longest = self._calls.longest_wait
+        self._failing = min(self._failing, call.sent)
+        too_long = (fault.after or 0) > longest or (
+            fault.transient and now - self._failing > longest
+        )
         absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
         if fault.fatal or too_long or (absent and tries >= ABSENT):
             self._lost += [(call.request, one) for one in call.failures]
-            self.fault = self._ends(fault)
+            self.fault = self.fault or self._ends(fault)
         elif fault.transient and tries < self._calls.tries:
             wait = max(self._backoff(call), fault.after or 0.0)
             heappush(self._later, (now + wait, next(self._numbers), call))

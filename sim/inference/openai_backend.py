@@ -156,7 +156,7 @@ class OpenAIBackend(Backend):
             self._waiter = self._loop.create_task(flight.wait(seconds))
             self._loop.run_until_complete(self._waiter)
         done = flight.give()
-        if not done and flight.fault is not None:
+        if not done and flight.fault is not None and flight.settled:
             raise flight.fault
         return done
 
@@ -207,9 +207,11 @@ class OpenAIBackend(Backend):
             "max_tokens, extra, response_mode ...)",
         }
         hint = hints.get(fault.kind)
+        longest = f"model.calls.longest_wait, {self.calls.longest_wait:g} s"
         if (fault.after or 0) > self.calls.longest_wait:
-            longest = self.calls.longest_wait
-            hint = f"it asks to wait longer than model.calls.longest_wait, {longest:g} s"
+            hint = f"it asks to wait longer than {longest}"
+        elif fault.transient and fault.kind != "connection":
+            hint = f"no call was answered for {longest}"
         told = f"{fault}; {hint}" if hint else str(fault)
         return CallFailed(f"calls to {self.model} fail: {told}; what was answered is journalled")
 

@@ -33,7 +33,8 @@ class Calls:
         timeout: seconds that one call may take, from sending to the last byte.
         tries: calls for one request, at most.
         backoff: seconds before a second try; doubled for every further one, up to a minute.
-        longest_wait: seconds that a server may ask to wait; beyond, the run stops.
+        longest_wait: seconds that a server may ask to wait, or that may pass with faults and
+            without a reply; beyond, the run stops.
     """
 
     concurrency: int
