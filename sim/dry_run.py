@@ -16,8 +16,9 @@ REPLY = "[the model's reply]"
 class _Asked:
     """Tokens of prompts and number of requests, as far as they were shown."""
 
-    tokens: int = 0
+    tokens: int = 0  # but for earlier replies
     n: int = 0
+    earlier: int = 0  # replies that stand in them
 
 
 def dry_run(parts: Parts) -> Iterator[str]:
@@ -37,8 +38,8 @@ def dry_run(parts: Parts) -> Iterator[str]:
             yield from _sitting(parts, numbers[0], sitting, shown)
         episodes = int(np.isin(cast.seating, numbers).sum()) / len(parts.game.samples)
         assert parts.backend is not None
-        tokens, n = round(shown.tokens * episodes), round(shown.n * episodes)
-        expected.append(parts.backend.part(model).expected_cost(tokens, n))
+        counts = (round(k * episodes) for k in (shown.tokens, shown.n, shown.earlier))
+        expected.append(parts.backend.part(model).expected_cost(*counts))
     n = len(cast.seating)
     yield f"{len(found)} conditions, {len(cast.players)} agents, {n} episodes; nobody was asked."
     yield from _cost(expected)
@@ -58,9 +59,10 @@ def _sitting(parts: Parts, number: int, sitting: int, shown: _Asked) -> Iterator
             yield f"--- step {step}, {turn.kind}: {role}\n{content}"
         prompt = backend.count_prompt(message)
         total += prompt
-        shown.n += 1
+        earlier = sum(one.role == "assistant" for one in message.history())
+        shown.n, shown.earlier = shown.n + 1, shown.earlier + earlier
+        shown.tokens += prompt - earlier * backend.count_tokens(REPLY)
         yield f"--- ({prompt} tokens in the prompt, replies as shown)"
-    shown.tokens += total
     yield f"===== {total} prompt tokens in all, replies as shown\n"
 
 
@@ -71,7 +73,7 @@ def _cost(expected: list[tuple[int, int] | None]) -> Iterator[str]:
         return
     likely, most = (prices.shown(sum(part)) for part in zip(*known, strict=True))
     yield (
-        f"expected cost: about {likely} with replies of model.expected_tokens tokens, at most "
-        f"{most} with replies of model.max_tokens and a single try; prompts are estimated at four "
-        f"bytes a token, without what the server finds in its cache"
+        f"expected cost: about {likely} with replies of model.expected_tokens tokens, {most} where "
+        f"all have model.max_tokens; re-asks and further tries come on top; prompts are estimated "
+        f"at four bytes a token, without what the server finds in its cache"
     )

@@ -24,6 +24,7 @@ FAILURES = """
 CREATE TABLE failures (
     episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
     kind TEXT NOT NULL, told TEXT NOT NULL, cost INTEGER);
+CREATE TABLE held (most INTEGER NOT NULL);
 """
 # What a version lacked, to be added to its journals.
 UPGRADES = {
@@ -73,6 +74,7 @@ class Paid(NamedTuple):
         tokens: theirs, by column of `replies`.
         cost: picos, of those whose tokens were counted.
         n_unknown: replies whose tokens were not.
+        n_unpriced: replies whose cost is not known at all.
         n_reused: replies of earlier runs.
         failures: calls that brought no reply, by kind.
         n_maybe: of these, those that the server may have worked for.
@@ -83,6 +85,7 @@ class Paid(NamedTuple):
     tokens: dict[str, int]
     cost: int
     n_unknown: int
+    n_unpriced: int
     n_reused: int
     failures: dict[str, int]
     n_maybe: int
@@ -97,6 +100,10 @@ def _encode(text: str | None) -> str | None:
     if text is None or text.isascii():
         return text
     return text.encode("utf-8", "replace").decode()
+
+
+def _failure(slot: Slot, one: Failure) -> tuple:
+    return (*slot, one.kind, _encode(one.told), one.cost)
 
 
 def _new_messages(request: Request) -> tuple[bytes | None, str]:
@@ -236,7 +243,7 @@ class Journal:
                  reply.latency_s, reply.reasoning_tokens, reply.cost, reused)
             )  # fmt: skip
             slots += [(*slot, self._last) for slot in places]
-            failures += [(*request.slot, *one) for one in reply.failures]
+            failures += [_failure(request.slot, one) for one in reply.failures]
         self._commit(
             ("INSERT INTO requests VALUES (?,?,?,?,?,?,?)", requests),
             ("INSERT INTO replies VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", replies),
@@ -246,7 +253,16 @@ class Journal:
 
     def failed(self, failures: Iterable[tuple[Slot, Failure]]) -> None:
         """Commits calls that brought no reply."""
-        self._commit((_FAILURES, [(*slot, *one) for slot, one in failures]))
+        self._commit((_FAILURES, [_failure(slot, one) for slot, one in failures]))
+
+    def hold(self, most: int) -> None:
+        """Commits that calls in flight may cost so much, picos, from now on."""
+        self._commit(("DELETE FROM held", [()]), ("INSERT INTO held VALUES (?)", [(most,)]))
+
+    def held(self) -> int:
+        """What calls in flight may have cost when the process died; 0 where it ended in order."""
+        found = self._db.execute("SELECT most FROM held").fetchone()
+        return 0 if found is None else found[0]
 
     def share(self, slots: Iterable[tuple[Slot, int]]) -> None:
         """Commits slots that an earlier request, given by id, answers."""
@@ -267,8 +283,9 @@ class Journal:
     def paid(self) -> Paid:
         """What the calls of the run came to so far, in all attempts; of reused replies nothing."""
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOKENS)
-        *tokens, n, cost, unknown, most, reused = self._db.execute(
+        *tokens, n, unpriced, cost, unknown, most, reused = self._db.execute(
             f"""SELECT {sums}, count(*) FILTER (WHERE error IS NULL),
+                coalesce(sum(cost IS NULL), 0),
                 coalesce(sum(cost) FILTER (WHERE counted), 0),
                 coalesce(sum(NOT counted), 0),
                 coalesce(sum(cost) FILTER (WHERE NOT counted), 0),
@@ -281,7 +298,7 @@ class Journal:
             FROM failures GROUP BY kind ORDER BY kind"""
         ).fetchall()
         return Paid(
-            n, dict(zip(TOKENS, tokens, strict=True)), cost, unknown, reused,
+            n, dict(zip(TOKENS, tokens, strict=True)), cost, unknown, unpriced, reused,
             {kind: n for kind, n, _, _ in failures},
             sum(row[2] for row in failures), most + sum(row[3] for row in failures),
         )  # fmt: skip
@@ -300,7 +317,8 @@ class Journal:
 
 def clean(reply: Reply) -> Reply:
     """The reply with texts as the journal will give them back."""
-    if reply.text.isascii() and reply.reasoning is None and reply.error is None:
+    said = f"{reply.text}{reply.finish_reason}"
+    if said.isascii() and reply.reasoning is None and reply.error is None:
         return reply  # nearly all of them
     names = ("text", "reasoning", "finish_reason", "error")
     return replace(reply, **{name: _encode(getattr(reply, name)) for name in names})

@@ -19,7 +19,9 @@ from sim.cast import Cast
 from sim.errors import Refusal
 from sim.inference import prices
 from sim.inference.asking import Asking
+from sim.inference.base import Failure, Slot
 from sim.inference.earlier import Earlier, files
+from sim.inference.prices import Budget
 from sim.journal import Journal, Paid
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
@@ -43,7 +45,7 @@ def run(
     """
     parts = build(config)
     if parts.backend is not None:
-        parts.backend.prepare()
+        parts.backend.prepare(OmegaConf.to_yaml(config, resolve=True) + " ".join(overrides))
     reuse = _earlier(config.reuse)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -62,7 +64,7 @@ def run(
         except BaseException as fault:
             stopped = isinstance(fault, KeyboardInterrupt)
             about["status"] = "incomplete" if stopped else "failed"
-            about["told"] = " ".join(str(fault).split()) or type(fault).__name__
+            about["told"] = "interrupted" if stopped else " ".join(str(fault).split())
             about["resume"] = f"python -m sim resume={folder}"
             _write_if_possible(folder, about)
             raise
@@ -194,15 +196,36 @@ def _asking(
         ends.callback(journal.close)
         earlier = Earlier(reuse)
         ends.callback(earlier.close)
-        budget, paid = parts.budget, journal.paid()
-        budget.spent = paid.cost + paid.most
+        budget = _opened(parts.budget, journal)
         backend.spend(budget)
         asking = Asking(backend, journal, parts.rules.on_error, earlier if reuse else None)
         try:
             yield asking, journal
         except BaseException:
             asking.abandon()
+            journal.hold(0)
             raise
+        journal.hold(0)
+
+
+def _opened(budget: Budget, journal: Journal) -> Budget:
+    """The run's money, with what earlier attempts spent.
+
+    Raises:
+        Refusal: there is a limit, and of some of that nobody knows the cost.
+    """
+    if held := journal.held():
+        killed = Failure("killed", "the process died with calls in flight", held)
+        journal.failed([(Slot(-1, -1, -1, -1, -1), killed)])
+        journal.hold(0)
+    paid = journal.paid()
+    if budget.limit is not None and paid.n_unpriced:
+        raise Refusal(
+            f"max_cost needs the cost of what was asked before: {paid.n_unpriced} replies in "
+            f"{journal.path} came while no prices were set"
+        )
+    budget.spent, budget.note = paid.cost + paid.most, journal.hold
+    return budget
 
 
 def _calls(paid: Paid) -> dict[str, Any]:
@@ -211,6 +234,7 @@ def _calls(paid: Paid) -> dict[str, Any]:
         "replies": paid.n,
         **paid.tokens,
         "replies_without_tokens": paid.n_unknown,
+        "replies_without_cost": paid.n_unpriced,
         "failed": paid.failures,
         "failed_possibly_paid": paid.n_maybe,
         "cost": prices.shown(paid.cost),

@@ -26,6 +26,7 @@ from sim.variants import variants
 
 # Neither what is played nor what is answered depends on these.
 NOT_HASHED = ("display", "dry_run", "journal", "max_cost", "max_live", "reuse")
+LATER = {"max_cost": None, "reuse": []}  # keys that configs of older runs lack
 FILES = ("path", "chat_template")  # keys of a config that name files to be read
 # Keys of a model: how it is reached and paid, and the sizes of its batches.
 HOW = ("batch", "calls", "chunk", "expected_tokens", "key_env", "key_file", "prices", "threads")
@@ -164,6 +165,9 @@ def load_config(folder: Path) -> DictConfig:
         raise Refusal(f"{path} cannot be read: {' '.join(str(fault).split())}") from fault
     if not isinstance(config, DictConfig) or "analysis" not in config:
         raise Refusal(f"{path} must hold the config of a run, got something else")
+    for name, value in LATER.items():
+        if name not in config:
+            config[name] = value
     return config
 
 

@@ -170,7 +170,8 @@ def _stops(row: Row, faults: Mapping[str, float], on_error: str, tries: int) -> 
 
 def _check_end(row: Row, played: Played, folder: Path, stops: bool) -> None:
     row.need(played.status == stops, f"exit status {played.status}")
-    about, lines = manifest(folder), played.err.splitlines()
+    about, told = manifest(folder), played.err.splitlines()
+    lines = [line for line in told if not line.startswith("stopping: ")]  # while it waits
     row.need(about["status"] == ("failed" if stops else "complete"), f"manifest: {about['status']}")
     if stops:
         hint = f"To go on: python -m sim resume={folder}"

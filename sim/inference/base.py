@@ -137,8 +137,11 @@ class Backend(ABC):
     def ready(self) -> list[tuple[Request, Reply]]:
         """At least one answered request, in any order, as long as any is open."""
 
-    def prepare(self) -> None:
-        """Refuses what a run cannot do without and a dry run can: a key, say."""
+    def prepare(self, written: str) -> None:
+        """Refuses what a run cannot do without and a dry run can: a key, say.
+
+        `written` is the config, as it is written down with the run.
+        """
 
     def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
         """As `ready`, where waiting is all there is to do: no longer than so, maybe nothing."""
@@ -163,12 +166,13 @@ class Backend(ABC):
     def spend(self, budget: Budget) -> None:
         """Takes the run's money; a model that costs nothing needs none."""
 
-    def expected_cost(self, prompt: int, n: int) -> tuple[int, int] | None:
-        """Expected and highest cost, picos, of n requests of `prompt` tokens in all.
+    def expected_cost(self, prompt: int, n: int, earlier: int) -> tuple[int, int] | None:
+        """Cost, picos, of n requests, with replies as expected and with the longest ones.
 
+        `prompt` are the tokens of their prompts but for the `earlier` replies that stand in them.
         None where prices are not known, or there are none.
         """
-        del prompt, n
+        del prompt, n, earlier
         return None
 
     @abstractmethod

@@ -12,6 +12,8 @@ from sim.inference.http_reply import check_model, parse, reply_of
 from sim.inference.secret import Secret
 from sim.inference.served import Calls, Served
 
+LONGEST = 300  # characters of a server's words that are kept
+
 
 class Client:
     """Makes single calls; who calls sees to how many at once, and to further tries.
@@ -58,17 +60,15 @@ class Client:
         Raises:
             Fault: there is none.
         """
-        seconds = self._calls.timeout
+        mask = self._secret.mask
         try:
-            async with asyncio.timeout(seconds):
-                reply = await self._ask(request)
-        except TimeoutError as fault:
-            raise Fault("timeout", f"no reply within {seconds:g} s", paid=True) from fault
+            reply = await self._ask(request)
         except Fault as fault:
-            fault.told = self._secret.mask(fault.told)
+            fault.told = mask(fault.told)[:LONGEST]  # in this order: half a key is not found
             raise
-        reply.text = self._secret.mask(reply.text)
-        reply.reasoning = reply.reasoning and self._secret.mask(reply.reasoning)
+        reply.text = mask(reply.text)
+        reply.reasoning = reply.reasoning and mask(reply.reasoning)
+        reply.finish_reason = reply.finish_reason and mask(reply.finish_reason)[:LONGEST]
         for name in self.tokens:
             self.tokens[name] += getattr(reply, name) or 0
         return reply
@@ -82,24 +82,24 @@ class Client:
         found, content = await self._post("/chat/completions", body)
         name = check_model(found, self._served.model, self._served.served_as)
         if name is not None:
-            self.names.add(name)
+            self.names.add(self._secret.mask(name)[:LONGEST])
         return reply_of(found, content, self._served.prices, self._served.thinking, ids)
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """(JSON object, bytes) of a success."""
         import openai
 
-        if self._openai is None:
-            self._openai = self._open()
         try:
+            if self._openai is None:
+                self._openai = self._open()
             # Not chat.completions.create: its models of request and response cost as much again.
             response = await self._openai.post(path, cast_to=self._kind, body=body)
         except openai.APIStatusError as fault:
             told = fault.body if fault.body is not None else fault.response.text
             raise of_status(fault.status_code, told, fault.response.headers) from fault
-        except (openai.APIConnectionError, OSError) as fault:
+        except Exception as fault:  # the client's many layers have classes of their own
             raise of_exception(fault) from fault
-        content = response.content
+        content = self._secret.mask_bytes(response.content)
         return parse(content, response.headers.get("content-type", "")), content
 
     async def _label_ids(self, labels: tuple[str, ...]) -> list[int]:

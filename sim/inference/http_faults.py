@@ -13,8 +13,7 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _POLICY = re.compile(r"content_filter|content_policy|content policy|moderation|flagged", re.I)
-_BILLING = re.compile(r"insufficient_quota|billing|insufficient (credits|balance|funds)", re.I)
-_LONGEST = 300  # characters of a server's words that are kept
+_NO_MONEY = re.compile(r"insufficient_(quota|credits|balance|funds)|billing_", re.I)
 BODY_LOST = "the reply broke off"
 
 
@@ -59,7 +58,8 @@ def of_status(status: int, body: Any, headers: Any) -> Fault:
     """
     told = f"HTTP {status}: {_words(body)}"
     if status == 429:
-        if _BILLING.search(_codes(body)):
+        # By its code only: what passes within a minute speaks of billing too.
+        if _NO_MONEY.search(_codes(body, "code", "type")):
             return Fault("quota", told)
         return Fault("rate_limit", told, after=retry_after(headers))
     if status == 402:
@@ -87,7 +87,7 @@ def of_exception(fault: BaseException) -> Fault:
     while (inner := last.__cause__ or last.__context__) is not None:
         last = inner
         names |= _classes(last)
-    told = " ".join(str(last).split())[:_LONGEST] or type(last).__name__
+    told = f"{type(last).__name__}: {' '.join(str(last).split())}"
     # Only where no connection was made is it certain that nobody worked.
     if names & {"ClientConnectorError", "ConnectError", "gaierror", "ConnectionRefusedError"}:
         return Fault("connection", f"no connection: {told}")
@@ -122,20 +122,21 @@ def retry_after(headers: Any) -> float | None:
 
 def _error(body: Any) -> Any:
     """What a body says of an error: OpenAI's object, or whatever stands in its place."""
-    found = body.get("error", body) if isinstance(body, dict) else body
-    return found[0] if isinstance(found, list) and found else found
+    if isinstance(body, list) and body:
+        return _error(body[0])
+    return _error(body["error"]) if isinstance(body, dict) and body.get("error") else body
 
 
-def _codes(body: Any) -> str:
-    """All that may name the kind of an error."""
+def _codes(body: Any, *names: str) -> str:
+    """All that may name the kind of an error, or what stands under some names."""
     error = _error(body)
     if not isinstance(error, dict):
-        return str(error)
-    return " ".join(str(error.get(k)) for k in ("code", "type", "message", "metadata"))
+        return "" if names else str(error)
+    return " ".join(str(error.get(k)) for k in names or ("code", "type", "message", "metadata"))
 
 
 def _words(body: Any) -> str:
     error = _error(body)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
-    return " ".join(str(error).split())[:_LONGEST]
+    return " ".join(str(error).split())

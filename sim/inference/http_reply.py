@@ -11,7 +11,13 @@ from sim.inference.prices import Prices
 from sim.inference.thinking import Thinking
 
 # What may follow the name that was asked for: the date of a snapshot, a tag.
-_SNAPSHOT = re.compile(r"-\d[\d-]*|[:@][\w.-]+")
+_SNAPSHOT = re.compile(r"[-@](\d{4}-\d\d-\d\d|\d{3,8})|:latest")
+# How replies end: what servers say beside OpenAI's stop, length and content_filter.
+_FAILED = {"error", "abort", "aborted", "cancelled", "failed", "insufficient_system_resource"}
+_ENDS = {"max_tokens": "length", "model_length": "length"} | dict.fromkeys(
+    ("safety", "recitation", "blocklist", "prohibited_content"), "content_filter"
+)
+MOST = 10**7  # tokens: a count beyond is none
 
 
 def parse(content: bytes, kind: str) -> dict[str, Any]:
@@ -93,7 +99,10 @@ def reply_of(
     told = message.get("reasoning_content") or message.get("reasoning")
     reasoning = told if isinstance(told, str) else reasoning
     finish = choice.get("finish_reason")
-    reply = Reply(text, reasoning or None, finish if isinstance(finish, str) else None)
+    finish = finish.lower() if isinstance(finish, str) else None
+    if choice.get("error") or finish in _FAILED:
+        raise malformed("the server broke the reply off", content)
+    reply = Reply(text, reasoning or None, _ENDS.get(finish or "", finish))
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         reply.text, reply.finish_reason = refusal, "refusal"
     elif thinking is not None and reasoning is None:
@@ -111,10 +120,11 @@ def _parts(content: Any) -> tuple[str, str | None]:
         return content, None
     texts, thoughts = [], []
     for part in content if isinstance(content, list) else []:
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
+        kind = part.get("type", "text") if isinstance(part, dict) else None
+        if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             texts.append(part["text"])
-        elif isinstance(part, dict) and part.get("type") == "thinking":
-            thoughts.append(_parts(part.get("thinking"))[0])
+        elif kind in ("thinking", "reasoning"):
+            thoughts.append(_parts(part.get(kind))[0] or str(part.get("text") or ""))
     return "".join(texts), "".join(thoughts) or None
 
 
@@ -143,14 +153,17 @@ def _count(reply: Reply, usage: Any, prices: Prices | None) -> None:
 def _count_of(where: Any, name: str) -> int | None:
     """A count of tokens that a server may have sent."""
     n = where.get(name) if isinstance(where, dict) else None
-    return n if isinstance(n, int) and not isinstance(n, bool) and n >= 0 else None
+    return n if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MOST else None
 
 
 def _scores(choice: dict[str, Any], ids: Sequence[int], content: bytes) -> list[float]:
     """Log-probabilities of the labels' tokens, which vLLM lists by id."""
     try:
         first = choice["logprobs"]["content"][0]
-        found = {one["token"]: float(one["logprob"]) for one in (*first["top_logprobs"], first)}
-        return [found[f"token_id:{i}"] for i in ids]
-    except (KeyError, IndexError, TypeError, ValueError) as fault:
+        found = {one["token"]: one["logprob"] for one in (*first["top_logprobs"], first)}
+        scores = [found[f"token_id:{i}"] for i in ids]
+    except (KeyError, IndexError, TypeError) as fault:
         raise malformed("the server scored not all labels", content) from fault
+    if not all(type(score) in (int, float) and score <= 1e-3 for score in scores):
+        raise malformed("log-probabilities must be numbers, 0 or less", content)
+    return [float(score) for score in scores]

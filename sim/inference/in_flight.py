@@ -12,7 +12,7 @@ from sim.errors import CallFailed
 from sim.inference.base import Failure, Reply, Request
 from sim.inference.http_faults import Fault
 from sim.inference.pace import Pace
-from sim.inference.prices import Budget
+from sim.inference.prices import Budget, shown
 from sim.inference.served import Calls
 from sim.inference.waiting import Waiting
 
@@ -28,6 +28,7 @@ class _Call:
     request: Request
     most: int
     sent: float = 0.0
+    timer: asyncio.Timeout | None = None
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -57,6 +58,7 @@ class InFlight:
         self.budget, self.pace = Budget(None), Pace(calls.concurrency, calls.backoff)
         self.fault: BaseException | None = None
         self._stopping = False
+        self._listened = 0.0  # until when
         self._event = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._numbers = itertools.count()
@@ -78,6 +80,11 @@ class InFlight:
         ends = self._stopping or self.fault is not None
         bug = self.fault is not None and not isinstance(self.fault, CallFailed)
         return bool(self._done or (ends and not self._open) or bug)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is taken and not given back."""
+        return bool(self._waiting or self._later or self._open or self._done)
 
     def take(self, request: Request, most: int) -> None:
         """Takes a request, of which one call costs at most so many picos."""
@@ -129,6 +136,20 @@ class InFlight:
 
     async def wait(self, seconds: float | None) -> None:
         """Until there is something to say, or for so long."""
+        now = asyncio.get_running_loop().time()
+        # Time in which nobody listened is no call's fault.
+        for task, call in self._open.items():
+            timer = call.timer
+            if timer is None or timer.expired() or task.done():
+                continue
+            if (end := timer.when()) is not None:
+                timer.reschedule(end + now - self._listened)
+        try:
+            await self._listen(seconds)
+        finally:
+            self._listened = asyncio.get_running_loop().time()
+
+    async def _listen(self, seconds: float | None) -> None:
         self._feed()
         if not self.settled:
             self._event.clear()
@@ -166,7 +187,7 @@ class InFlight:
                 if not self.budget.held:
                     self.fault = self._spent(self.budget, call.most)
                 break
-            call.sent = now
+            call.sent, call.timer = now, None
             task = loop.create_task(self._make(call))
             self._open[task] = call
             task.add_done_callback(self._ended)
@@ -188,9 +209,14 @@ class InFlight:
 
     async def _make(self, call: _Call) -> None:
         """One call, from the request to a reply or a failure."""
-        loop = asyncio.get_running_loop()
+        loop, seconds = asyncio.get_running_loop(), self._calls.timeout
         try:
-            reply = await self._ask(call.request)
+            async with asyncio.timeout(seconds) as call.timer:
+                reply = await self._ask(call.request)
+        except TimeoutError:
+            late = Fault("timeout", f"no reply within {seconds:g} s", paid=True)
+            self._failed(call, late, loop.time())
+            return
         except Fault as fault:
             self._failed(call, fault, loop.time())
             return
@@ -198,6 +224,10 @@ class InFlight:
         if reply.prompt_tokens is None and call.most:
             reply.cost = call.most  # the server did not count: at most so much
         self.budget.settle(call.most, reply.cost or 0)
+        if self.budget.limit is not None and (reply.cost or 0) > call.most:
+            self.fault = self.fault or self._ends(
+                Fault("dearer", f"a call cost {shown(reply.cost or 0)}, not {shown(call.most)}")
+            )
         self._n_answered += 1
         self._failing = float("inf")
         self.pace.answered()

@@ -94,12 +94,13 @@ class OpenAIBackend(Backend):
     def identity(self) -> dict[str, Any]:
         return self.served.identity
 
-    def prepare(self) -> None:
+    def prepare(self, written: str) -> None:
         import aiohttp  # noqa: F401
         import openai  # noqa: F401  # half a second, now rather than in the first call
 
-        if self._secret.read() is not None and self._secret.within(self.served.identity):
-            raise Refusal("the config of model must not hold the key itself, it is written down")
+        self._secret.read()
+        if self._secret.within(written + self.served.base_url):
+            raise Refusal("the config must not hold the key itself, since it is written down")
 
     def key(self) -> str | None:
         """Of the server; None where none is sent."""
@@ -113,12 +114,16 @@ class OpenAIBackend(Backend):
             )
         self._flight.budget = budget
 
-    def expected_cost(self, prompt: int, n: int) -> tuple[int, int] | None:
-        prices, longest = self.served.prices, self.served.max_tokens
+    def expected_cost(self, prompt: int, n: int, earlier: int) -> tuple[int, int] | None:
+        prices = self.served.prices
         if prices is None:
             return None
         # Whether a server finds a prompt in its cache, and how much a model thinks, nobody knows.
-        return prices.cost(prompt, 0, n * self._expected, 0), prices.most(prompt, n * longest)
+        usual, long = self._expected, self.served.max_tokens
+        return (
+            prices.cost(prompt + earlier * usual, 0, n * usual, 0),
+            prices.most(prompt + earlier * long, n * long),
+        )
 
     def count_tokens(self, text: str) -> int:
         """A token for four bytes: an estimate, only the server has the vocabulary."""
@@ -149,7 +154,7 @@ class OpenAIBackend(Backend):
     def poll(self, seconds: float | None) -> list[tuple[Request, Reply]]:
         """Once stopped, maybe nothing at once: others may have calls in flight."""
         flight = self._flight
-        if not flight.settled:
+        if flight.busy and not flight.settled:
             if self._loop is None:
                 self._secret.read()
                 self._loop = http_loop.enter()
@@ -203,6 +208,7 @@ class OpenAIBackend(Backend):
             "quota": "the account has no money or quota left",
             "connection": f"is there a server at {self.served.base_url}?",
             "not_found": f"does the server at {self.served.base_url} know that model?",
+            "dearer": "it does not keep to model.max_tokens, so that max_cost might be passed",
             "bad_request": "it does not take what model asks for (temperature, seeds, "
             "max_tokens, extra, response_mode ...)",
         }

@@ -43,12 +43,13 @@ class Pace:
             sent: seconds, of the same clock as now; calls that were in flight together shrink
                 the bound once.
             now: seconds.
-            after: seconds after which the server wants to be asked again, None if it named none.
+            after: seconds after which the server wants to be asked again, None or 0 if it named
+                none.
         """
         if sent > self._shrunk_at:
             self._shrunk_at, self.n_shrunk = now, self.n_shrunk + 1
             self._bound = max(1.0, self._bound * self.SHRINK)
             self.lowest = min(self.lowest, self.bound)
-            if after is None:
+            if not after:
                 after, self._rest = self._rest, min(2 * self._rest, self.LONGEST_REST)
         self._until = max(self._until, now + (after or 0.0))

@@ -1,6 +1,6 @@
 """What calls cost, in whole millionths of a millionth of the currency, so that sums are exact."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from sim.errors import Refusal
 
 PICO = 10**12  # of these make one unit of the currency
+DEAREST = PICO // 10  # of a token; so that costs are numbers that a journal can keep
 _KINDS = ("input", "cached", "output", "reasoning")
 
 
@@ -51,6 +52,8 @@ class Prices:
         Raises:
             Refusal: something of it is no price, or only one of input and output is there.
         """
+        if not isinstance(table, Mapping | None):
+            raise Refusal(f"prices must be those of {', '.join(_KINDS)} tokens, got {table!r}")
         told = {k: v for k, v in (table or {}).items() if v is not None}
         if unknown := sorted(set(told) - set(_KINDS)):
             raise Refusal(f"prices are those of {', '.join(_KINDS)} tokens, got {unknown[0]!r}")
@@ -60,6 +63,8 @@ class Prices:
             if name not in told:
                 raise Refusal(f"prices must have input and output, got none of {name}")
         each = {k: picos(v, f"prices.{k}", per=10**6) for k, v in told.items()}
+        if (dear := max(each, key=lambda k: each[k])) and each[dear] > DEAREST:
+            raise Refusal(f"prices.{dear} must be 100,000 per million at most, got {told[dear]!r}")
         return cls(
             each["input"],
             each.get("cached", each["input"]),
@@ -90,16 +95,24 @@ class Budget:
         spent: picos of calls that were answered, and the most that those may have cost of which
             that is not known.
         held: the most that the calls in flight can cost.
+        note: writes down that so much may be held, before it is.
     """
 
     def __init__(self, limit: int | None):
         self.limit, self.spent, self.held = limit, 0, 0
+        self._noted = 0
+        self.note: Callable[[int], None] = lambda most: None
 
     def hold(self, most: int) -> bool:
         """Sets money aside for a call; False where it might lead over the limit."""
-        if self.limit is not None and self.spent + self.held + most > self.limit:
+        held = self.held + most
+        if self.limit is not None and self.spent + held > self.limit:
             return False
-        self.held += most
+        if held > self._noted:  # seldom: noted is twice as much
+            left = 2 * held if self.limit is None else min(2 * held, self.limit - self.spent)
+            self.note(left)
+            self._noted = left
+        self.held = held
         return True
 
     def settle(self, held: int, spent: int) -> None:

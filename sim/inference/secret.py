@@ -1,8 +1,8 @@
 """A server's key: read where the config says, shown nowhere."""
 
 import os
+import re
 from pathlib import Path
-from typing import Any
 
 from sim.errors import Refusal
 
@@ -19,6 +19,9 @@ class Secret:
     """
 
     def __init__(self, env: str | None, file: str | None):
+        if env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(env)):
+            # It might be the key itself.
+            raise Refusal("key_env must be the name of an environment variable, or null")
         self._env, self._file = env, file
         self._value: str | None = None
 
@@ -54,7 +57,7 @@ class Secret:
     def _found(self) -> str:
         if self._file is not None:
             try:
-                return Path(self._file).expanduser().read_text()
+                return Path(self._file).expanduser().read_text("utf-8-sig")
             except (OSError, UnicodeDecodeError) as fault:
                 raise Refusal(f"the key in {self.where} cannot be read: {fault}") from fault
         if (value := os.environ.get(self._env or "")) is None:
@@ -67,6 +70,10 @@ class Secret:
         """The text without the key."""
         return text if self._value is None else text.replace(self._value, MASK)
 
-    def within(self, what: Any) -> bool:
-        """Whether a config holds the key itself, which would be written down with it."""
-        return self._value is not None and self._value in str(what)
+    def mask_bytes(self, content: bytes) -> bytes:
+        """The same of what came over the wire."""
+        return content if self._value is None else content.replace(self._value.encode(), b"***")
+
+    def within(self, text: str) -> bool:
+        """Whether a text holds the key."""
+        return self._value is not None and self._value in text

@@ -15,6 +15,8 @@ from sim.inference.prices import Prices
 from sim.inference.thinking import Thinking
 
 OPENAI = "https://api.openai.com/v1"
+# Fields that have keys of their own, or that would make the cost another.
+_OURS = ("messages", "seed", "stream", "n", "best_of", "max_tokens", "max_completion_tokens")
 TEMPLATE = 16  # tokens that a server's chat template adds to a message, at most
 
 
@@ -98,15 +100,18 @@ class Served:
         for name, value in (("temperature", temperature), ("top_p", top_p)):
             if value is not None:
                 self._fixed[name] = value
-        if taken := sorted({"messages", "seed", "stream", "n", *self._fixed} & set(extra)):
+        if not isinstance(extra, Mapping):
+            raise Refusal(f"extra must be fields and their values, got {extra!r}")
+        if taken := sorted({*_OURS, *self._fixed} & set(extra)):
             raise Refusal(f"extra must not set {taken[0]}, which has a key of its own or is ours")
         self._fixed |= extra
         self.identity = {
             "server": None if base_url is None else self.base_url,
-            "dialect": type(dialect).__name__,
+            "dialect": [type(dialect).__name__, dialect.seed_bits],
             "seeds": seeds,
             "thinking": thinking and dict(thinking),
-            **self._fixed,
+            "served_as": served_as and sorted(served_as),
+            "body": self._fixed,
         }
 
     def body(self, request: Request) -> dict[str, Any]:
@@ -137,13 +142,18 @@ class Served:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Refusal(f"base_url must be like http://host:port/v1, got {url!r}")
-    if parts.username or parts.password or parts.query:
+    like = f"base_url must be like http://host:port/v1, got {url!r}"
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, AttributeError) as fault:  # of the port; no text
+        raise Refusal(like) from fault
+    if not sound:
+        raise Refusal(like)
+    if parts.username or parts.password or parts.query or parts.fragment:
         raise Refusal(
-            f"base_url must hold no name, password or query, they would be written down; got one "
-            f"for {parts.hostname}"
+            f"base_url must hold no name, password, query or fragment, they would be written "
+            f"down; got one for {parts.hostname}"
         )
     return url.rstrip("/")
 
@@ -151,7 +161,7 @@ def _address(url: str) -> str:
 def _thinking(given: Mapping[str, str] | None) -> Thinking | None:
     if given is None:
         return None
-    marks = [given.get("start"), given.get("end")]
-    if set(given) != {"start", "end"} or not all(isinstance(m, str) and m.strip() for m in marks):
-        raise Refusal(f"thinking must be null or have a start and an end, got {dict(given)}")
+    marks = [given.get(k) for k in ("start", "end")] if isinstance(given, Mapping) else []
+    if len(given) != 2 or not marks or not all(isinstance(m, str) and m.strip() for m in marks):
+        raise Refusal(f"thinking must be null or have a start and an end, got {given!r}")
     return Thinking(given["start"], given["end"], None, opened=False)

@@ -83,9 +83,9 @@ class Several(Backend):
                 break
         return []
 
-    def prepare(self) -> None:
+    def prepare(self, written: str) -> None:
         for part in self._parts.values():
-            part.prepare()
+            part.prepare(written)
 
     def spend(self, budget: Budget) -> None:
         for part in self._parts.values():

@@ -57,7 +57,7 @@ def _measure(way: str, agents: int, calls: int, sets: Sequence[str]) -> dict[str
         import aiohttp  # noqa: F401  # imports are not per call
         import openai  # noqa: F401
 
-        backend.prepare()
+        backend.prepare("")
         with tempfile.TemporaryDirectory() as folder:
             start, used = time.perf_counter(), time.process_time()
             calls = play(parts, Path(folder), False, True)["asked"]
