@@ -69,7 +69,7 @@ def _sitting(parts: Parts, number: int, sitting: int, shown: _Asked) -> Iterator
 def _cost(expected: list[tuple[int, int] | None]) -> Iterator[str]:
     """The sum over conditions, where the prices of all are known."""
     known = [one for one in expected if one is not None]
-    if not known or len(known) < len(expected):
+    if len(known) < len(expected) or not any(map(any, known)):
         return
     likely, most = (prices.shown(sum(part)) for part in zip(*known, strict=True))
     yield (

@@ -3,7 +3,7 @@
 Append-only SQLite. `requests` holds what was new in a question and the key of the request
 whose reply it continues, so that prompts are not repeated; `replies` what came back; `slots`
 which question of the run used which request; `failures` calls that brought no reply, and what
-they may have cost (null: surely nothing).
+they may have cost (null: surely nothing). `held` alone is rewritten: what calls in flight may cost.
 """
 
 import json
@@ -20,7 +20,7 @@ from sim.errors import Refusal
 from sim.inference.base import Failure, Reply, Request, Slot
 
 SCHEMA_VERSION = 2
-FAILURES = """
+MONEY = """
 CREATE TABLE failures (
     episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
     kind TEXT NOT NULL, told TEXT NOT NULL, cost INTEGER);
@@ -31,7 +31,8 @@ UPGRADES = {
     1: f"""
 ALTER TABLE replies ADD COLUMN reasoning_tokens INTEGER;
 ALTER TABLE replies ADD COLUMN cost INTEGER;
-ALTER TABLE replies ADD COLUMN reused INTEGER;{FAILURES}"""
+ALTER TABLE replies ADD COLUMN reused INTEGER;
+UPDATE replies SET cost = 0;{MONEY}"""
 }
 SCHEMA = f"""
 CREATE TABLE requests (
@@ -46,7 +47,7 @@ CREATE TABLE slots (
     episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
     request INTEGER NOT NULL REFERENCES requests,
     PRIMARY KEY (episode, seat, step, turn, attempt)) WITHOUT ROWID;
-CREATE INDEX greedy ON requests (key) WHERE draw = 0;{FAILURES}"""
+CREATE INDEX greedy ON requests (key) WHERE draw = 0;{MONEY}"""
 _JOINED = """SELECT requests.key, replies.text, reasoning, finish_reason, error, option_logprobs,
     prompt_tokens, cached_tokens, output_tokens, latency_s, reasoning_tokens, cost
     FROM requests JOIN replies ON replies.request = requests.id"""
@@ -221,13 +222,16 @@ class Journal:
         return _entry(self._db, where, values)
 
     def record(
-        self, answered: Iterable[tuple[Request, Reply, list[Slot]]], reused: int | None = None
+        self,
+        answered: Iterable[tuple[Request, Reply, list[Slot]]],
+        failures: Iterable[tuple[Slot, Failure]] = (),
+        reused: int | None = None,
     ) -> None:
         """Commits answered requests, each with all the slots that it answers, in one piece.
 
-        `reused` is 1 for replies of another run's journal.
+        `failures` are calls that brought no reply; `reused` is 1 for replies of another run.
         """
-        requests, replies, slots, failures = [], [], [], []
+        requests, replies, slots = [], [], []
         for request, reply, places in answered:
             self._last += 1
             parent, new = _new_messages(request)
@@ -243,17 +247,12 @@ class Journal:
                  reply.latency_s, reply.reasoning_tokens, reply.cost, reused)
             )  # fmt: skip
             slots += [(*slot, self._last) for slot in places]
-            failures += [_failure(request.slot, one) for one in reply.failures]
         self._commit(
             ("INSERT INTO requests VALUES (?,?,?,?,?,?,?)", requests),
             ("INSERT INTO replies VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", replies),
             (_SLOTS, slots),
-            (_FAILURES, failures),
+            (_FAILURES, [_failure(slot, one) for slot, one in failures]),
         )
-
-    def failed(self, failures: Iterable[tuple[Slot, Failure]]) -> None:
-        """Commits calls that brought no reply."""
-        self._commit((_FAILURES, [_failure(slot, one) for slot, one in failures]))
 
     def hold(self, most: int) -> None:
         """Commits that calls in flight may cost so much, picos, from now on."""

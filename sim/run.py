@@ -164,6 +164,8 @@ def play(
             _rare_collections(),
             in_order(backend) as stopping,
         ):
+            if backend is not None:
+                asking.check = stopping.check
 
             def report(tally: Tally) -> None:
                 shown(tally)
@@ -198,25 +200,25 @@ def _asking(
         ends.callback(earlier.close)
         budget = _opened(parts.budget, journal)
         backend.spend(budget)
-        asking = Asking(backend, journal, parts.rules.on_error, earlier if reuse else None)
+        asking = Asking(backend, journal, parts.rules.on_error, earlier if reuse else None, budget)
         try:
             yield asking, journal
         except BaseException:
             asking.abandon()
-            journal.hold(0)
+            journal.hold(budget.unwritten)  # 0 but where an interrupt hit replies on their way
             raise
         journal.hold(0)
 
 
 def _opened(budget: Budget, journal: Journal) -> Budget:
-    """The run's money, with what earlier attempts spent.
+    """The run's money, with what earlier attempts spent, or may have when they were killed.
 
     Raises:
         Refusal: there is a limit, and of some of that nobody knows the cost.
     """
     if held := journal.held():
         killed = Failure("killed", "the process died with calls in flight", held)
-        journal.failed([(Slot(-1, -1, -1, -1, -1), killed)])
+        journal.record([], [(Slot(-1, -1, -1, -1, -1), killed)])
         journal.hold(0)
     paid = journal.paid()
     if budget.limit is not None and paid.n_unpriced:

@@ -125,8 +125,9 @@ def test_label_probabilities_are_equal_to_a_hundredth(tables, engine):
 def test_a_mixed_batch_answers_like_single_requests(tables, engine, tmp_path, request):
     one = {"onnx": "model.batch.rows=1", "transformers": "model.batch.rows=1",
            "vllm": "model.chunk=1", "vllm_server": "model.calls.concurrency=1"}  # fmt: skip
-    where = [f"model.base_url={request.getfixturevalue('server')}"] * (engine == "vllm_server")
-    words = "response_mode=text", "max_live=1", one[engine], *where
+    words = ["response_mode=text", "max_live=1", one[engine]]
+    if engine == "vllm_server":
+        words.append(f"model.base_url={request.getfixturevalue('server')}")
     alone = played(engine, tmp_path / "one", *words)
     assert (tables(engine, "text")["action"] == alone["action"]).mean() >= 0.99
 

@@ -137,7 +137,9 @@ def test_a_budget_holds_money_for_calls_in_flight():
     budget = Budget(10)
     assert budget.hold(6) and not budget.hold(5) and budget.hold(4)
     budget.settle(6, 1)
-    assert (budget.held, budget.spent) == (4, 1)
+    assert (budget.held, budget.spent, budget.unwritten) == (4, 1, 1)
+    budget.written(1)
+    assert budget.unwritten == 0
     assert budget.hold(5) and not budget.hold(1)
     assert [shown(n) for n in (0, PICO // 4, 1234567, 1234 * PICO)] == [
         "0.00", "0.25", "0.000001234567", "1,234.00",
@@ -633,6 +635,11 @@ def test_a_budget_is_noted_before_it_is_held_and_seldom():
         assert budget.hold(10)
         assert budget.held <= noted[-1]
     assert len(noted) == 6 and noted[-1] <= 1000
+    for _ in range(100):
+        budget.settle(10, 3)
+        assert budget.held + budget.unwritten <= noted[-1]
+        budget.written(3)
+    assert len(noted) < 20 and noted[-1] < 10
 
 
 def test_a_run_of_an_older_version_goes_on(sim):
@@ -652,7 +659,7 @@ def test_odd_characters_in_a_servers_error_do_not_end_the_journal(tmp_path):
     from sim.journal import Journal
 
     journal = Journal(tmp_path / "journal.sqlite", False)
-    journal.failed([(Slot(0, 0, 0, 0, 0), Failure("server", "bad \ud800", None))])
+    journal.record([], [(Slot(0, 0, 0, 0, 0), Failure("server", "bad \ud800", None))])
     assert journal.paid().failures == {"server": 1}
     journal.close()
 
@@ -662,7 +669,7 @@ def test_a_limit_of_tokens_that_a_server_does_not_keep_ends_a_run_with_a_limit_o
     prices = "model.prices={input: 0, output: 100}"
     with serve(latency=0.001, reasoning=5000) as server:
         status, told = sim(*STUDY, prices, "max_cost=100", "model.max_tokens=16", server=server)
-    assert status == 1 and "does not keep to model.max_tokens" in told
+    assert status == 1 and "counts more tokens than model.max_tokens" in told
 
 
 def test_time_in_which_nobody_listened_is_no_time_out(sim, monkeypatch):
@@ -679,3 +686,68 @@ def test_time_in_which_nobody_listened_is_no_time_out(sim, monkeypatch):
         answered = [reply for _ in range(4) for _, reply in backend.poll(0.5)]
         backend.close()
     assert [reply.error for reply in answered] == [None] * 4
+
+
+SEVERAL = ("experiment=hvae", "model=several", "~model.models.pocket", "population=by_model",
+           "~population.parts.pocket", "agent=definition", "analysis=[]", "display=false",
+           "population.parts.rules.n=30", "hydra.run.dir=run")  # fmt: skip
+
+
+def served(name: str, server, *words: str) -> list[str]:
+    """Words that put a served model beside the others of model=several."""
+    return [f"+model@model.models.{name}=openai", f"model.models.{name}.model={name}",
+            f"model.models.{name}.base_url={server.url}", f"model.models.{name}.calls.backoff=0.01",
+            f"+population@population.parts.{name}=shares", f"population.parts.{name}.n=30",
+            *(f"model.models.{name}.{word}" for word in words)]  # fmt: skip
+
+
+def test_a_run_of_a_paid_and_an_unpaid_model_goes_on_with_more_money(sim):
+    prices = "prices={input: 0.15, output: 0.6}"
+    with serve(latency=0.001, model="far") as server:
+        words = (*SEVERAL, *served("far", server, prices), "max_cost=0.003")
+        status, told = sim(*words)
+        assert status == 1 and "max_cost is 0.003" in told
+        status, told = sim("resume=run", "max_cost=1")
+        assert status == 0, told
+        assert server.counts()["repeats"] == 0
+    assert calls()["replies_without_cost"] == 0
+
+
+def test_a_fault_of_one_model_waits_for_what_the_others_have_in_flight(sim):
+    with serve(latency=0.5, model="far") as far, serve(latency=0.1, model="off") as off:
+        off.control(faults={"quota": 1})
+        status, told = sim(*SEVERAL, *served("far", far), *served("off", off))
+        counts = far.counts()
+    assert status == 1 and "calls to off fail: quota" in told
+    assert counts["left"] == 0 and counts["answered"] > 0
+    assert ("abandoned",) not in rows("SELECT DISTINCT kind FROM failures")
+
+
+def test_calls_that_hang_longer_than_a_run_may_fail_do_not_stop_one_that_answers(sim):
+    with serve(latency=0.02, faults={"hang": 0.05}) as server:
+        words = "model.calls.timeout=1.5", "model.calls.longest_wait=1", "model.calls.concurrency=4"
+        status, told = sim(*STUDY, *words, server=server)
+    assert status == 0, told
+    assert calls()["failed"]["timeout"] > 0
+
+
+def test_several_models_have_the_time_out_that_they_were_given(sim):
+    hang = {"latency": 0.01, "faults": {"hang": 1}}
+    with serve(model="one", **hang) as one, serve(model="two", **hang) as two:
+        time_out = "calls.timeout=1", "calls.tries=1"
+        words = (*served("one", one, *time_out), *served("two", two, *time_out))
+        begun = time.monotonic()
+        status, told = sim(*SEVERAL, *words, "on_error=record", "~model.models.rules",
+                           "~population.parts.rules")  # fmt: skip
+        took = time.monotonic() - begun
+    # Three seconds for each of six choices, if the turn of the one were added to the other's time.
+    assert status == 0 and took < 14, told
+
+
+def test_what_failed_calls_may_have_cost_is_written_before_they_are_made_again(sim):
+    with serve(latency=0.02, faults={"reset": 1}) as server:
+        words = "model.calls.tries=1000", "model.calls.backoff=0.001", "model.calls.longest_wait=1"
+        status, _ = sim(*STUDY, PRICES, *words, server=server)
+        counts = server.counts()
+    assert status == 1
+    assert rows("SELECT count(*) FROM failures WHERE cost > 0") == [(counts["calls"],)]

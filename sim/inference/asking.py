@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from sim.errors import CallFailed, Refusal
-from sim.inference.base import Backend, Reply, Request, Slot, digest
+from sim.inference.base import Backend, Failure, Reply, Request, Slot, digest
 from sim.inference.earlier import Earlier
+from sim.inference.prices import Budget
 from sim.journal import Journal, clean
 
 MOMENT = 0.5  # seconds after which the progress is shown anew
@@ -21,11 +22,22 @@ class Asking:
         journal: of the run; what it already holds is replayed.
         on_error: "stop" at a failed call, which is then asked again on resume, or "record" it.
         earlier: replies of other runs, which are used before anything is asked.
+        budget: of the run.
+
+    Attributes:
+        check: called while a run that stops waits; may raise KeyboardInterrupt.
     """
 
     def __init__(
-        self, backend: Backend, journal: Journal, on_error: str, earlier: Earlier | None = None
+        self,
+        backend: Backend,
+        journal: Journal,
+        on_error: str,
+        earlier: Earlier | None = None,
+        budget: Budget | None = None,
     ):
+        self._budget = budget or Budget(None)
+        self.check: Callable[[], None] = lambda: None
         self._backend, self._journal = backend, journal
         self._stops, self._earlier = on_error == "stop", earlier
         self._salts: dict[str | None, bytes] = {}  # by model
@@ -150,12 +162,29 @@ class Asking:
             twins = [request] if request.seed is not None else self._waiting.pop(request.key)
             answered.append((request, clean(reply), twins))
         self._n_sent -= len(answered)
-        self._journal.record((q, reply, [t.slot for t in twins]) for q, reply, twins in answered)
-        self._journal.failed((q.slot, one) for q, reply in failed for one in reply.failures)
+        self._record(answered, self._backend.failed())
         self.n_shared += sum(len(twins) - 1 for _, _, twins in answered)
         counted = (reply for _, reply, _ in answered if reply.prompt_tokens is not None)
         self.cost += sum(reply.cost or 0 for reply in counted)
         return [(twin, reply) for _, reply, twins in answered for twin in twins], failed
+
+    def _record(
+        self,
+        answered: list[tuple[Request, Reply, list[Request]]],
+        failures: list[tuple[Request, Failure]],
+    ) -> None:
+        """Commits replies and failures in one piece, and what they cost."""
+        for request, reply, _ in answered:
+            if reply.cost is None and not self._backend.part(request.model).paid:
+                reply.cost = 0
+        if not answered and not failures:
+            return
+        self._journal.record(
+            ((q, reply, [t.slot for t in twins]) for q, reply, twins in answered),
+            [(q.slot, failure) for q, failure in failures],
+        )
+        costs = [reply.cost for _, reply, _ in answered] + [one.cost for _, one in failures]
+        self._budget.written(sum(cost or 0 for cost in costs))
 
     def _drain(self) -> None:
         """Journals what is in flight when a run stops: it is paid for."""
@@ -163,6 +192,7 @@ class Asking:
             print(f"stopping: {n} calls in flight are waited for", file=sys.stderr)
         while self._backend.stop():
             self._take()
+            self.check()
 
     def notice(self) -> str:
         """What somebody who watches the run should know just now."""
@@ -170,6 +200,5 @@ class Asking:
 
     def abandon(self) -> None:
         """Journals the calls that nobody will wait for: they may have to be paid."""
-        lost = [(request.slot, failure) for request, failure in self._backend.abandoned()]
-        if lost:
-            self._journal.failed(lost)
+        self._backend.stop()
+        self._record([], self._backend.failed() + self._backend.abandoned())

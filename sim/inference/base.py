@@ -55,10 +55,11 @@ class Request:
 
 
 class Failure(NamedTuple):
-    """A call that brought no reply, and was made again or given up.
+    """A call that brought the run no reply.
 
     Attributes:
-        kind: class of the fault: rate_limit, timeout, connection, server ...
+        kind: class of the fault (`sim.inference.http_faults`); abandoned: it was in flight, or its
+            reply not taken, when the run ended; killed: all calls in flight when a process died.
         told: what the server or the connection said.
         cost: the most that it may have cost, picos, where the server may have worked for it; 0
             where it may have worked and no prices are known; None where it surely did not.
@@ -82,7 +83,6 @@ class Reply:
         cached_tokens, latency_s: measured; they differ from run to run.
         reasoning_tokens: of the output tokens, those of the reasoning.
         cost: in picos (`sim.inference.prices`); None where it is not known.
-        failures: calls for the same request that failed before.
     """
 
     text: str
@@ -96,7 +96,6 @@ class Reply:
     latency_s: float | None = None
     reasoning_tokens: int | None = None
     cost: int | None = None
-    failures: tuple[Failure, ...] = ()
 
 
 class Backend(ABC):
@@ -108,6 +107,7 @@ class Backend(ABC):
         modes: response modes that it can serve.
         temperature: of its sampling; in label mode the runner draws with it.
         context: most tokens of a conversation; None where that is not known beforehand.
+        paid: whether its calls may cost money.
     """
 
     model: str
@@ -115,6 +115,7 @@ class Backend(ABC):
     greedy: bool = False
     temperature: float = 1.0
     context: int | None = None
+    paid: bool = False
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -144,20 +145,28 @@ class Backend(ABC):
         """
 
     def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
-        """As `ready`, where waiting is all there is to do: no longer than so, maybe nothing."""
+        """As `ready`, but where others answer it waits for them no longer than so: maybe nothing.
+
+        Raises CallFailed at a fault that ends the run, once nothing is in flight.
+        """
         del seconds
         return self.ready()
 
     def stop(self) -> int | None:
         """Sends nothing more; how many calls are in flight, None where none is worth waiting for.
 
-        Once these have come, `ready` raises KeyboardInterrupt. Called from a signal's handler.
+        They are still given by `poll`, which brings nothing after that. Called from a signal's
+        handler.
         """
         return None
 
     def notice(self) -> str:
         """What somebody who watches the run should know just now."""
         return ""
+
+    def failed(self) -> list[tuple[Request, Failure]]:
+        """Calls that failed since this was last asked, whether or not they are made again."""
+        return []
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         """Calls in flight that nobody will wait for, for the record."""
@@ -170,10 +179,10 @@ class Backend(ABC):
         """Cost, picos, of n requests, with replies as expected and with the longest ones.
 
         `prompt` are the tokens of their prompts but for the `earlier` replies that stand in them.
-        None where prices are not known, or there are none.
+        None where prices are not known.
         """
         del prompt, n, earlier
-        return None
+        return (0, 0)
 
     @abstractmethod
     def count_tokens(self, text: str) -> int:

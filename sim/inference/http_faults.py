@@ -23,7 +23,7 @@ class Fault(Exception):
 
     Attributes:
         kind: rate_limit, timeout, connection, server; refused, context_length; authentication,
-            quota, not_found, bad_request, wrong_model.
+            quota, not_found, bad_request, wrong_model, dearer (than a call may be).
         told: in the server's words, or ours.
         paid: whether the server may have worked, and charged, for it.
         after: seconds after which the server wants to be asked again, if it says so.
@@ -73,7 +73,9 @@ def of_status(status: int, body: Any, headers: Any) -> Fault:
     if status == 413 or (status in (400, 422, 500) and _LENGTH.search(_codes(body))):
         return Fault("context_length", told)
     if status in (408, 409, 425) or status >= 500:
-        return Fault("server", told, paid=status in (408, 504), after=retry_after(headers))
+        # A gateway that gave up does not know what went on behind it.
+        behind = status in (408, 502, 504, 520, 522, 524)
+        return Fault("server", told, paid=behind, after=retry_after(headers))
     return Fault("bad_request", told)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from envs.base import key, uniform
@@ -23,13 +23,13 @@ LONGEST_BACKOFF = 60.0  # seconds
 
 @dataclass(eq=False)
 class _Call:
-    """A request on its way, with the calls for it that failed, and the most that one can cost."""
+    """A request on its way, and the most that one call for it can cost."""
 
     request: Request
     most: int
     sent: float = 0.0
     timer: asyncio.Timeout | None = None
-    failures: list[Failure] = field(default_factory=list)
+    tries: int = 0
 
 
 class InFlight:
@@ -38,8 +38,9 @@ class InFlight:
     Args:
         ask: makes one call: its reply, or a `Fault`.
         calls: how many at once, how often, and how long to wait.
-        ends: what to raise at a fault that would meet every call.
+        ends: what to raise at a fault that would meet every call, or that lasts.
         spent: what to raise when a call of such a cost may be one too many.
+        priced: whether it is known what calls cost.
 
     Attributes:
         budget: of the run.
@@ -51,14 +52,15 @@ class InFlight:
         self,
         ask: Callable[[Request], Awaitable[Reply]],
         calls: Calls,
-        ends: Callable[[Fault], CallFailed],
+        ends: Callable[[Fault, bool], CallFailed],
         spent: Callable[[Budget, int], CallFailed],
+        priced: bool,
     ):
+        self._priced = priced
         self._ask, self._calls, self._ends, self._spent = ask, calls, ends, spent
         self.budget, self.pace = Budget(None), Pace(calls.concurrency, calls.backoff)
         self.fault: BaseException | None = None
         self._stopping = False
-        self._listened = 0.0  # until when
         self._event = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._numbers = itertools.count()
@@ -66,9 +68,10 @@ class InFlight:
         self._later: list[tuple[float, int, _Call]] = []  # a heap by the time when they are due
         self._open: dict[asyncio.Task, _Call] = {}
         self._done: list[tuple[Request, Reply]] = []
-        self._lost: list[tuple[Request, Failure]] = []  # failures of requests without a reply
+        self._failures: list[tuple[Request, Failure]] = []
         self._n_answered, self._n_failed = 0, Counter[str]()
-        self._failing = float("inf")  # since when no call was answered
+        self._answered_at = 0.0  # the last time
+        self._failing = float("inf")  # since when calls fail and none is answered
 
     @property
     def settled(self) -> bool:
@@ -116,40 +119,37 @@ class InFlight:
         n = sum(self._n_failed.values())
         return f"{n} calls failed ({kinds}), {len(self._open)} in flight{waits}"
 
+    def failed(self) -> list[tuple[Request, Failure]]:
+        """Calls that failed since the last time."""
+        failures, self._failures = self._failures, []
+        return failures
+
     def abandoned(self) -> list[tuple[Request, Failure]]:
-        """What was sent and will reach nobody, and failures of requests that got no reply."""
-        lost, self._lost = self._lost, []
-        flying = [call for task, call in self._open.items() if not _came_back(task)]
-        for call in flying:
-            lost.append((call.request, Failure("abandoned", "nobody waited for it", call.most)))
-        for request, reply in self.give():  # of one model, when the fault of another ends the run
-            lost += [(request, failure) for failure in reply.failures]
-            if reply.latency_s is not None:  # else it is the last of the failures
+        """What was sent and will reach nobody."""
+        lost = []
+        for task, call in self._open.items():
+            if not _came_back(task):
+                self.budget.settle(call.most, call.most)
+                lost.append((call.request, Failure("abandoned", "nobody waited for it", call.most)))
+        for request, reply in self.give():
+            if reply.latency_s is not None:  # else its failures are told
                 told = "its reply came when the run had ended"
                 lost.append((request, Failure("abandoned", told, reply.cost or 0)))
-        for call in (*flying, *(entry[2] for entry in self._later)):
-            lost += [(call.request, failure) for failure in call.failures]
-            call.failures = []
         return lost
 
-    # -- in the loop ---------------------------------------------------------------------------
-
-    async def wait(self, seconds: float | None) -> None:
-        """Until there is something to say, or for so long."""
-        now = asyncio.get_running_loop().time()
-        # Time in which nobody listened is no call's fault.
+    def postpone(self, seconds: float) -> None:
+        """Gives all calls in flight so much more time."""
         for task, call in self._open.items():
             timer = call.timer
             if timer is None or timer.expired() or task.done():
                 continue
             if (end := timer.when()) is not None:
-                timer.reschedule(end + now - self._listened)
-        try:
-            await self._listen(seconds)
-        finally:
-            self._listened = asyncio.get_running_loop().time()
+                timer.reschedule(end + seconds)
 
-    async def _listen(self, seconds: float | None) -> None:
+    # -- in the loop ---------------------------------------------------------------------------
+
+    async def wait(self, seconds: float | None) -> None:
+        """Until there is something to say, or for so long."""
         self._feed()
         if not self.settled:
             self._event.clear()
@@ -174,7 +174,16 @@ class InFlight:
         self._done.clear()
 
     def _feed(self) -> None:
-        """Sends what may be sent; sees to it that it is called again when more may be."""
+        """Sends what may be sent, also as a callback, whose faults would be lost."""
+        try:
+            self._send()
+        except Exception as fault:  # the journal of the money cannot be written, say
+            self.fault = fault
+        if self.settled:
+            self._event.set()
+
+    def _send(self) -> None:
+        """Sees to it that it is called again when more may be sent."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         rest = self.pace.wait(now)
@@ -198,8 +207,6 @@ class InFlight:
                 if self._alarm is not None:
                     self._alarm.cancel()
                 self._alarm = loop.call_at(when, self._feed)
-        if self.settled:
-            self._event.set()
 
     def _next(self, now: float) -> _Call | None:
         """What was tried before goes first, once it is due."""
@@ -221,17 +228,18 @@ class InFlight:
             self._failed(call, fault, loop.time())
             return
         reply.latency_s = loop.time() - call.sent
-        if reply.prompt_tokens is None and call.most:
+        if reply.prompt_tokens is None and self._priced:
             reply.cost = call.most  # the server did not count: at most so much
         self.budget.settle(call.most, reply.cost or 0)
         if self.budget.limit is not None and (reply.cost or 0) > call.most:
             self.fault = self.fault or self._ends(
-                Fault("dearer", f"a call cost {shown(reply.cost or 0)}, not {shown(call.most)}")
+                Fault("dearer", f"a call cost {shown(reply.cost or 0)}, not {shown(call.most)}"),
+                False,
             )
         self._n_answered += 1
-        self._failing = float("inf")
+        self._answered_at, self._failing = loop.time(), float("inf")
         self.pace.answered()
-        self._settle(call, reply)
+        self._done.append((call.request, reply))
 
     def _ended(self, task: asyncio.Task) -> None:
         call = self._open.pop(task, None)
@@ -246,35 +254,31 @@ class InFlight:
         most = call.most if fault.paid else None
         self.budget.settle(call.most, most or 0)
         self._n_failed[fault.kind] += 1
-        call.failures.append(Failure(fault.kind, fault.told, most))
-        tries = len(call.failures)
+        self._failures.append((call.request, Failure(fault.kind, fault.told, most)))
+        call.tries += 1
         if fault.kind == "rate_limit" or fault.after is not None:
             self.pace.limited(call.sent, now, fault.after)
         longest = self._calls.longest_wait
-        self._failing = min(self._failing, call.sent)
-        too_long = (fault.after or 0) > longest or (
-            fault.transient and now - self._failing > longest
-        )
+        self._failing = min(self._failing, max(call.sent, self._answered_at))
+        lasting = fault.transient and now - self._failing > longest
+        too_long = lasting or (fault.after or 0) > longest
         absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
-        if fault.fatal or too_long or (absent and tries >= ABSENT):
-            self._lost += [(call.request, one) for one in call.failures]
-            self.fault = self.fault or self._ends(fault)
-        elif fault.transient and tries < self._calls.tries:
+        if fault.fatal or too_long or (absent and call.tries >= ABSENT):
+            self.fault = self.fault or self._ends(fault, lasting)
+        elif fault.transient and call.tries < self._calls.tries:
             wait = max(self._backoff(call), fault.after or 0.0)
             heappush(self._later, (now + wait, next(self._numbers), call))
         elif fault.kind == "refused":
-            self._settle(call, Reply("", finish_reason="content_filter", cost=0))
+            reply = Reply("", finish_reason="content_filter", cost=0)
+            self._done.append((call.request, reply))
         else:
-            after = f" (after {tries} tries)" if tries > 1 else ""
-            self._settle(call, Reply("", finish_reason=None, error=f"{fault}{after}", cost=0))
-
-    def _settle(self, call: _Call, reply: Reply) -> None:
-        reply.failures = tuple(call.failures)
-        self._done.append((call.request, reply))
+            after = f" (after {call.tries} tries)" if call.tries > 1 else ""
+            reply = Reply("", finish_reason=None, error=f"{fault}{after}", cost=0)
+            self._done.append((call.request, reply))
 
     def _backoff(self, call: _Call) -> float:
         """Seconds before the next try: doubling, with a part by lot so that calls spread out."""
-        n = len(call.failures)
+        n = call.tries
         lot = uniform(key(0, "backoff", *call.request.slot, n))[0, 0]
         return min(self._calls.backoff * 2 ** (n - 1), LONGEST_BACKOFF) * (0.5 + lot / 2)
 

@@ -53,6 +53,8 @@ class OpenAIBackend(Backend):
         Refusal: something of it cannot be.
     """
 
+    paid = True
+
     def __init__(
         self,
         model: str,
@@ -87,7 +89,8 @@ class OpenAIBackend(Backend):
         check_whole("expected_tokens", expected_tokens)
         self.context, self._expected = context, min(expected_tokens, max_tokens)
         self._client = Client(self.served, self._secret, self.calls)
-        self._flight = InFlight(self._client.ask, self.calls, self._ends, self._spent)
+        priced = self.served.prices is not None
+        self._flight = InFlight(self._client.ask, self.calls, self._ends, self._spent, priced)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiter: asyncio.Task | None = None
 
@@ -152,14 +155,14 @@ class OpenAIBackend(Backend):
         return done
 
     def poll(self, seconds: float | None) -> list[tuple[Request, Reply]]:
-        """Once stopped, maybe nothing at once: others may have calls in flight."""
+        """Waits so long at most, None for as long as it takes; once stopped, not at all."""
         flight = self._flight
         if flight.busy and not flight.settled:
             if self._loop is None:
                 self._secret.read()
-                self._loop = http_loop.enter()
-            self._waiter = self._loop.create_task(flight.wait(seconds))
-            self._loop.run_until_complete(self._waiter)
+                self._loop = http_loop.enter(flight)
+            self._waiter = http_loop.task(flight.wait(seconds))
+            http_loop.run(self._waiter)
         done = flight.give()
         if not done and flight.fault is not None and flight.settled:
             raise flight.fault
@@ -174,6 +177,9 @@ class OpenAIBackend(Backend):
     def notice(self) -> str:
         return "" if self._loop is None else self._flight.notice(self._loop.time())
 
+    def failed(self) -> list[tuple[Request, Failure]]:
+        return self._flight.failed()
+
     def abandoned(self) -> list[tuple[Request, Failure]]:
         return self._flight.abandoned()
 
@@ -185,7 +191,7 @@ class OpenAIBackend(Backend):
             self._loop.run_until_complete(self._shut())
         finally:
             self._loop = self._waiter = None
-            http_loop.leave()
+            http_loop.leave(self._flight)
 
     async def _shut(self) -> None:
         if self._waiter is not None:  # an interrupt leaves it behind
@@ -196,8 +202,8 @@ class OpenAIBackend(Backend):
 
     # -- sentences -----------------------------------------------------------------------------
 
-    def _ends(self, fault: Fault) -> CallFailed:
-        """What is told of a fault that ends the run."""
+    def _ends(self, fault: Fault, lasting: bool) -> CallFailed:
+        """What is told of a fault that ends the run, `lasting` where it alone would not."""
         key = (
             f"is the key in {self._secret.where} right?"
             if self._secret.wanted
@@ -208,7 +214,8 @@ class OpenAIBackend(Backend):
             "quota": "the account has no money or quota left",
             "connection": f"is there a server at {self.served.base_url}?",
             "not_found": f"does the server at {self.served.base_url} know that model?",
-            "dearer": "it does not keep to model.max_tokens, so that max_cost might be passed",
+            "dearer": "the server counts more tokens than model.max_tokens and the prompt's bytes "
+            "allow, so that max_cost might be passed",
             "bad_request": "it does not take what model asks for (temperature, seeds, "
             "max_tokens, extra, response_mode ...)",
         }
@@ -216,7 +223,7 @@ class OpenAIBackend(Backend):
         longest = f"model.calls.longest_wait, {self.calls.longest_wait:g} s"
         if (fault.after or 0) > self.calls.longest_wait:
             hint = f"it asks to wait longer than {longest}"
-        elif fault.transient and fault.kind != "connection":
+        elif lasting:
             hint = f"no call was answered for {longest}"
         told = f"{fault}; {hint}" if hint else str(fault)
         return CallFailed(f"calls to {self.model} fail: {told}; what was answered is journalled")
@@ -224,9 +231,9 @@ class OpenAIBackend(Backend):
     def _spent(self, budget: Budget, most: int) -> CallFailed:
         """What is told when the next call may cost more than is left."""
         return CallFailed(
-            f"max_cost is {shown(budget.limit or 0)}, {shown(budget.spent)} are spent, and the "
-            f"next call may cost {shown(most)}; what was answered is journalled, and resume=RUN "
-            f"max_cost=MORE goes on"
+            f"max_cost is {shown(budget.limit or 0)}, {shown(budget.spent)} are or may be spent, "
+            f"and the next call may cost {shown(most)}; what was answered is journalled, and "
+            f"resume=RUN max_cost=MORE goes on"
         )
 
 

@@ -92,33 +92,48 @@ class Budget:
 
     Attributes:
         limit: picos that may be spent in all, None for no limit.
-        spent: picos of calls that were answered, and the most that those may have cost of which
-            that is not known.
+        spent: picos of calls that came back, and the most that those may have cost of which that
+            is not known.
+        unwritten: what of that the journal does not have yet.
         held: the most that the calls in flight can cost.
-        note: writes down that so much may be held, before it is.
+        note: writes down that so much may be owed; after a process died, it counts as spent.
     """
 
     def __init__(self, limit: int | None):
-        self.limit, self.spent, self.held = limit, 0, 0
+        self.limit, self.spent, self.unwritten, self.held = limit, 0, 0, 0
         self._noted = 0
         self.note: Callable[[int], None] = lambda most: None
 
     def hold(self, most: int) -> bool:
         """Sets money aside for a call; False where it might lead over the limit."""
-        held = self.held + most
-        if self.limit is not None and self.spent + held > self.limit:
+        if self.limit is not None and self.spent + self.held + most > self.limit:
             return False
-        if held > self._noted:  # seldom: noted is twice as much
-            left = 2 * held if self.limit is None else min(2 * held, self.limit - self.spent)
-            self.note(left)
-            self._noted = left
-        self.held = held
+        self.held += most
+        self._keep_note()
         return True
 
     def settle(self, held: int, spent: int) -> None:
         """Ends a call for which money was set aside."""
         self.held -= held
         self.spent += spent
+        self.unwritten += spent
+        self._keep_note()
+
+    def written(self, amount: int) -> None:
+        """So much of what is spent stands in the journal."""
+        self.unwritten -= amount
+
+    def _keep_note(self) -> None:
+        """What is owed is never more than what is noted, and not much less for long."""
+        owed = self.held + self.unwritten
+        if self._noted // 4 <= owed <= self._noted:
+            return
+        most = 2 * owed  # some room: notes are to be few
+        if self.limit is not None:
+            most = max(owed, min(most, self.limit - self.spent + self.unwritten))
+        if most != self._noted:
+            self.note(most)
+            self._noted = most
 
 
 def shown(amount: int) -> str:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim.errors import Refusal
+from sim.errors import CallFailed, Refusal
 from sim.inference.base import Backend, Failure, Reply, Request
 from sim.inference.prices import Budget
 
@@ -33,6 +33,8 @@ class Several(Backend):
         self.model = " + ".join(ids)
         self._open = dict.fromkeys(self._parts, 0)
         self._turns = deque(self._parts)
+        self._fault: CallFailed | None = None  # of one of them, which ends the run
+        self.paid = any(part.paid for part in self._parts.values())
         self.modes = tuple(
             mode
             for mode in next(iter(self._parts.values())).modes
@@ -69,18 +71,33 @@ class Several(Backend):
         return answered
 
     def poll(self, seconds: float) -> list[tuple[Request, Reply]]:
-        """A server that is slow holds up nobody else: each is waited for a moment, in turn."""
+        """A server that is slow holds up nobody else: each is waited for a moment, in turn.
+
+        At a fault that ends the run what the others have in flight is waited for before it is
+        raised.
+        """
         end = time.monotonic() + seconds
         while any(self._open.values()):
             for name in list(self._turns):
                 self._turns.rotate(-1)
-                if self._open[name]:
-                    answered = self._parts[name].poll(min(TURN, seconds))
-                    self._open[name] -= len(answered)
-                    if answered:
-                        return answered
+                part = self._parts[name]
+                if not self._open[name] or (self._fault is not None and not part.stop()):
+                    continue
+                try:
+                    answered = part.poll(min(TURN, seconds))
+                except CallFailed as fault:
+                    self._fault, self._open[name] = self._fault or fault, 0
+                    self.stop()
+                    continue
+                self._open[name] -= len(answered)
+                if answered:
+                    return answered
+            if self._fault is not None and not self.stop():
+                raise self._fault
             if time.monotonic() >= end:
-                break
+                return []
+        if self._fault is not None:
+            raise self._fault
         return []
 
     def prepare(self, written: str) -> None:
@@ -98,6 +115,9 @@ class Several(Backend):
     def notice(self) -> str:
         told = {name: part.notice() for name, part in self._parts.items()}
         return "; ".join(f"{name}: {text}" for name, text in told.items() if text)
+
+    def failed(self) -> list[tuple[Request, Failure]]:
+        return [one for part in self._parts.values() for one in part.failed()]
 
     def abandoned(self) -> list[tuple[Request, Failure]]:
         return [one for part in self._parts.values() for one in part.abandoned()]
