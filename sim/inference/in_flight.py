@@ -170,6 +170,7 @@ class InFlight:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        self._event = asyncio.Event()  # the next one may live in another loop
         self._open.clear()
         self._done.clear()
 
