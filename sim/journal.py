@@ -18,36 +18,8 @@ from typing import NamedTuple
 
 from sim.errors import Refusal
 from sim.inference.base import Failure, Reply, Request, Slot
+from sim.journal_schema import bring_up
 
-SCHEMA_VERSION = 2
-MONEY = """
-CREATE TABLE failures (
-    episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
-    kind TEXT NOT NULL, told TEXT NOT NULL, cost INTEGER);
-CREATE TABLE held (most INTEGER NOT NULL);
-"""
-# What a version lacked, to be added to its journals.
-UPGRADES = {
-    1: f"""
-ALTER TABLE replies ADD COLUMN reasoning_tokens INTEGER;
-ALTER TABLE replies ADD COLUMN cost INTEGER;
-ALTER TABLE replies ADD COLUMN reused INTEGER;
-UPDATE replies SET cost = 0;{MONEY}"""
-}
-SCHEMA = f"""
-CREATE TABLE requests (
-    id INTEGER PRIMARY KEY, key BLOB NOT NULL, parent BLOB, messages TEXT NOT NULL,
-    mode TEXT NOT NULL, labels TEXT, draw INTEGER NOT NULL);
-CREATE TABLE replies (
-    request INTEGER PRIMARY KEY REFERENCES requests, text TEXT NOT NULL, reasoning TEXT,
-    finish_reason TEXT, error TEXT, option_logprobs TEXT, prompt_tokens INTEGER,
-    cached_tokens INTEGER, output_tokens INTEGER, latency_s REAL, reasoning_tokens INTEGER,
-    cost INTEGER, reused INTEGER);
-CREATE TABLE slots (
-    episode INTEGER, seat INTEGER, step INTEGER, turn INTEGER, attempt INTEGER,
-    request INTEGER NOT NULL REFERENCES requests,
-    PRIMARY KEY (episode, seat, step, turn, attempt)) WITHOUT ROWID;
-CREATE INDEX greedy ON requests (key) WHERE draw = 0;{MONEY}"""
 _JOINED = """SELECT requests.key, replies.text, reasoning, finish_reason, error, option_logprobs,
     prompt_tokens, cached_tokens, output_tokens, latency_s, reasoning_tokens, cost
     FROM requests JOIN replies ON replies.request = requests.id"""
@@ -162,24 +134,7 @@ class Journal:
             # 32 MiB of log before it is folded in, 64 MiB of pages in memory.
             self._db.execute("PRAGMA wal_autocheckpoint=8192")
             self._db.execute("PRAGMA cache_size=-65536")
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(
-                    f"BEGIN;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-                )
-            elif version in UPGRADES:
-                self._db.executescript(
-                    f"BEGIN;{UPGRADES[version]}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-                )
-            elif version != SCHEMA_VERSION:
-                newer = ": a newer version of this project wrote it"
-                raise Refusal(
-                    f"journal {path} must have schema version {SCHEMA_VERSION}, got {version}"
-                    f"{newer if version > SCHEMA_VERSION else ''}"
-                )
-            (sound,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-            if sound != "ok":
-                raise Refusal(f"journal {path} is damaged: {' '.join(sound.split())}")
+            bring_up(self._db, path)
             (last,) = self._db.execute("SELECT max(id) FROM requests").fetchone()
         except Refusal:
             self._db.close()

@@ -4,25 +4,20 @@ import fcntl
 import gc
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from envs.base import Game
 from sim import manifest
 from sim.analyse import analyse
+from sim.calls import asking_of, came_to, earlier_runs
 from sim.cast import Cast
 from sim.errors import Refusal
-from sim.inference import prices
-from sim.inference.asking import Asking
-from sim.inference.base import Failure, Slot
-from sim.inference.earlier import Earlier, files
-from sim.inference.prices import Budget
-from sim.journal import Journal, Paid
 from sim.progress import Display
 from sim.records import STATUSES, Recorder, write_agents, write_items
 from sim.rollout import Rollout, Tally
@@ -46,7 +41,7 @@ def run(
     parts = build(config)
     if parts.backend is not None:
         parts.backend.prepare(OmegaConf.to_yaml(config, resolve=True) + " ".join(overrides))
-    reuse = _earlier(config.reuse)
+    reuse = earlier_runs(config.reuse)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         about = _about(config, folder, parts, experiment)
@@ -158,7 +153,7 @@ def play(
     write_agents(folder, cast.table)
     recorder = record(folder, game, cast)
     asked: dict[str, Any] = {"asked": 0, "asked_now": 0, "replayed": 0, "shared": 0, "reused": 0}
-    with _asking(parts, folder, fsync, reuse) as (asking, journal):
+    with asking_of(parts, folder, fsync, reuse) as (asking, journal):
         with (
             Display(len(cast.seating), display) as shown,
             _rare_collections(),
@@ -177,71 +172,10 @@ def play(
             held, paid = journal.counts(), journal.paid()
             asked = {"asked": held["requests"] - paid.n_reused, "asked_now": asking.n_asked}
             asked |= {"replayed": asking.n_replayed, "shared": held["slots"] - held["requests"]}
-            asked |= {"reused": paid.n_reused, "calls": _calls(paid)}
+            asked |= {"reused": paid.n_reused, "calls": came_to(paid)}
             if asking.n_asked:
                 asked["inference"] = backend.statistics()
     return asked
-
-
-@contextmanager
-def _asking(
-    parts: Parts, folder: Path, fsync: bool, reuse: Sequence[Path]
-) -> Iterator[tuple[Any, Any]]:
-    """The journalled backend and its journal, None and None where no agent speaks."""
-    backend = parts.backend
-    if backend is None:
-        yield None, None
-        return
-    with ExitStack() as ends:
-        ends.callback(backend.close)
-        journal = Journal(folder / "journal.sqlite", fsync)
-        ends.callback(journal.close)
-        earlier = Earlier(reuse)
-        ends.callback(earlier.close)
-        budget = _opened(parts.budget, journal)
-        backend.spend(budget)
-        asking = Asking(backend, journal, parts.rules.on_error, earlier if reuse else None, budget)
-        try:
-            yield asking, journal
-        except BaseException:
-            asking.abandon()
-            journal.hold(budget.unwritten)  # 0 but where an interrupt hit replies on their way
-            raise
-        journal.hold(0)
-
-
-def _opened(budget: Budget, journal: Journal) -> Budget:
-    """The run's money, with what earlier attempts spent, or may have when they were killed.
-
-    Raises:
-        Refusal: there is a limit, and of some of that nobody knows the cost.
-    """
-    if held := journal.held():
-        killed = Failure("killed", "the process died with calls in flight", held)
-        journal.record([], [(Slot(-1, -1, -1, -1, -1), killed)])
-        journal.hold(0)
-    paid = journal.paid()
-    if budget.limit is not None and paid.n_unpriced:
-        raise Refusal(
-            f"max_cost needs the cost of what was asked before: {paid.n_unpriced} replies in "
-            f"{journal.path} came while no prices were set"
-        )
-    budget.spent, budget.note = paid.cost + paid.most, journal.hold
-    return budget
-
-
-def _calls(paid: Paid) -> dict[str, Any]:
-    """What the manifest tells of calls: each reply once, however many questions it answers."""
-    return {
-        "replies": paid.n,
-        **paid.tokens,
-        "replies_without_tokens": paid.n_unknown,
-        "replies_without_cost": paid.n_unpriced,
-        "failed": paid.failures,
-        "failed_possibly_paid": paid.n_maybe,
-        "cost": prices.shown(paid.cost),
-        "cost_possibly_more": prices.shown(paid.most),
-    }
 
 
 def record(folder: Path, game: Game, cast: Cast) -> Recorder:
@@ -290,12 +224,3 @@ def _write_if_possible(folder: Path, about: dict[str, Any]) -> None:
         manifest.write(folder, about)
     except OSError as fault:
         print(f"the manifest in {folder} could not be brought up to date: {fault}")
-
-
-def _earlier(named: Any) -> list[Path]:
-    """Journals of the runs in a config's `reuse`, one or several."""
-    plain = OmegaConf.to_container(named) if isinstance(named, ListConfig) else named
-    folders = [plain] if isinstance(plain, str) else plain or []
-    if not isinstance(folders, list) or not all(isinstance(one, str) for one in folders):
-        raise Refusal(f"reuse must name run folders, got {named!r}")
-    return files([Path(one).expanduser() for one in folders])

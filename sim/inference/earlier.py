@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sim.errors import Refusal
 from sim.inference.base import Reply
-from sim.journal import SCHEMA_VERSION, reading, reply_at
+from sim.journal import reading, reply_at
+from sim.journal_schema import SCHEMA_VERSION
 
 
 class Earlier:
