@@ -261,7 +261,8 @@ class InFlight:
             self.pace.limited(call.sent, now, fault.after)
         longest = self._calls.longest_wait
         self._failing = min(self._failing, max(call.sent, self._answered_at))
-        lasting = fault.transient and now - self._failing > longest
+        own = self._calls.timeout if fault.kind == "timeout" else 0.0  # one hung call is no outage
+        lasting = fault.transient and now - self._failing > longest + own
         too_long = lasting or (fault.after or 0) > longest
         absent = fault.kind == "connection" and not (fault.paid or self._n_answered)
         if fault.fatal or too_long or (absent and call.tries >= ABSENT):
